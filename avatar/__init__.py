@@ -1,0 +1,1 @@
+"""The hybrid avatar: a file, a rig, a rasterizer and a builder."""

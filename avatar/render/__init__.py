@@ -1,0 +1,1 @@
+"""Drawing a posed avatar: one compositing rule, several backends."""

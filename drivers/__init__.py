@@ -1,0 +1,1 @@
+"""What moves an avatar: each driver emits Motion."""

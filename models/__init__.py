@@ -1,0 +1,1 @@
+"""What is known about humans, and nets that look and listen."""

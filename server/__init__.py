@@ -1,0 +1,1 @@
+"""Who watches: HTTP, WebRTC and the render loop."""

@@ -1,0 +1,1 @@
+"""Where motion meets the avatar, live and offline alike."""
