@@ -1,0 +1,282 @@
+#!/usr/bin/env python3
+"""Talkshot's command line. Each command imports what it needs, so that --help and errors come at once."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before numba loads: idle kernels must not spin beside other work
+os.environ.setdefault("GLOG_minloglevel", "3")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+COMMANDS = ("serve", "build", "render", "demo", "evaluate", "bench", "doctor", "weights")
+
+
+class CommandError(Exception):
+    """One clear line for the user."""
+
+
+def size(text: str) -> tuple[int, int]:
+    """WxH in even pixels, as video codecs want them."""
+    match = re.fullmatch(r"(\d{2,4})x(\d{2,4})", text)
+    if not match:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size; write it as 512x512")
+    width, height = int(match[1]), int(match[2])
+    if width % 2 or height % 2 or not (64 <= width <= 4096 and 64 <= height <= 4096):
+        raise argparse.ArgumentTypeError(f"{text!r}: width and height must be even and between 64 and 4096")
+    return width, height
+
+
+def background(text: str) -> str:
+    if text in ("photo", "alpha") or re.fullmatch(r"#[0-9a-fA-F]{6}", text):
+        return text
+    raise argparse.ArgumentTypeError(f"{text!r} is no background; use photo, alpha or a colour such as #20242c")
+
+
+def frame_rate(text: str) -> float:
+    try:
+        fps = float(text)
+    except ValueError:
+        fps = 0.0
+    if not 1 <= fps <= 120:
+        raise argparse.ArgumentTypeError(f"{text!r} is no frame rate; use a number from 1 to 120")
+    return fps
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(prog="run_server.py", description="One photo in, a live talking person out.")
+    commands = top.add_subparsers(dest="command", metavar="{" + ",".join(COMMANDS) + "}")
+    _add_serve(commands)
+    _add_build(commands)
+    _add_render(commands)
+    _add_evaluate(commands)
+    demo = commands.add_parser("demo", help="build the demo avatar from scikit-image's public-domain portrait")
+    demo.add_argument("-o", "--output", type=Path, default=Path("avatars/demo.avatar"))
+    demo.set_defaults(run=run_demo)
+    bench = commands.add_parser("bench", help="time every stage of a frame, with ratios against plain baselines")
+    bench.add_argument("--json", type=Path, metavar="FILE", help="also write the figures here")
+    bench.add_argument("--avatar", type=Path, default=Path("avatars/demo.avatar"))
+    bench.set_defaults(run=run_bench)
+    doctor = commands.add_parser("doctor", help="check this machine: packages, weights, kernels, codecs, page")
+    doctor.add_argument("--warm", action="store_true", help="also compile and cache every kernel")
+    doctor.set_defaults(run=run_doctor)
+    weights = commands.add_parser("weights", help="list, fetch and verify the weights the manifest names")
+    weights.add_argument("ids", nargs="*", help="only these (default: all)")
+    weights.add_argument("--fetch", action="store_true", help="fetch what is missing")
+    weights.add_argument("--verify", action="store_true", help="hash every cached file again")
+    weights.set_defaults(run=run_weights)
+    return top
+
+
+def _add_serve(commands: argparse._SubParsersAction) -> None:
+    serve = commands.add_parser("serve", help="serve the page, the API and the streams (the default command)")
+    serve.add_argument("--host", help="address to listen on (default 127.0.0.1: this machine only)")
+    serve.add_argument("--port", type=int, help="TCP port (default 8080)")
+    serve.add_argument("--avatars", type=Path, metavar="DIR", help="folder of .avatar files (default avatars/)")
+    serve.add_argument("--size", type=size, metavar="WxH", help="default stream size (default 512x512)")
+    serve.add_argument("--fps", type=frame_rate, help="default frame rate (default 30)")
+    serve.add_argument("--threads", type=int, help="render threads (default 2)")
+    serve.set_defaults(run=run_serve)
+
+
+def _add_build(commands: argparse._SubParsersAction) -> None:
+    build = commands.add_parser("build", help="photo -> .avatar")
+    build.add_argument("photo", type=Path)
+    build.add_argument("-o", "--output", type=Path, required=True, metavar="NAME.avatar")
+    build.add_argument("--report", type=Path, metavar="FILE.json", help="write seconds, stages, framing, quality, warnings")
+    build.set_defaults(run=run_build)
+
+
+def _add_render(commands: argparse._SubParsersAction) -> None:
+    render = commands.add_parser("render", help=".avatar + sound, video or motion -> film")
+    render.add_argument("avatar", type=Path)
+    render.add_argument("--drive", type=Path, required=True, metavar="FILE", help="sound, video, motion npz or Live Link Face csv")
+    render.add_argument("-o", "--output", type=Path, required=True, metavar="OUT.mp4")
+    render.add_argument("--size", type=size, metavar="WxH", help="default: 512 pixels on the short side, the view's shape")
+    render.add_argument("--fps", type=frame_rate, help="default: the driving video's rate, otherwise 30")
+    render.add_argument("--background", type=background, default="photo", help="photo, #rrggbb or alpha (RGBA in PNG or VP9)")
+    render.add_argument("--reenact", action="store_true", help="same person and camera as the photo: frame k overlays frame k")
+    render.add_argument("--seed", type=int, default=0, help="of blinks, gaze and breathing")
+    render.set_defaults(run=run_render)
+
+
+def _add_evaluate(commands: argparse._SubParsersAction) -> None:
+    evaluate = commands.add_parser("evaluate", help="measure an avatar against a real video")
+    kinds = evaluate.add_subparsers(dest="kind", required=True, metavar="{reenact}")
+    reenact = kinds.add_parser("reenact", help="frame 0 builds the avatar, the other frames drive it and are compared")
+    reenact.add_argument("video", type=Path)
+    reenact.add_argument("--frames", type=int, default=40, help="frames compared, evenly spaced (default 40)")
+    reenact.add_argument("--json", type=Path, metavar="FILE")
+    reenact.add_argument("--sheet", type=Path, metavar="FILE.jpg", help="contact sheet: truth above, avatar below")
+    reenact.set_defaults(run=run_evaluate)
+
+
+# ---- commands ---------------------------------------------------------------------------------------------------------
+
+
+def run_serve(args: argparse.Namespace) -> int:
+    from server import app, config
+
+    flags = {k: getattr(args, k, None) for k in ("host", "port", "avatars", "fps", "threads")}
+    if getattr(args, "size", None):
+        flags["width"], flags["height"] = args.size
+    app.run(config.load({k: v for k, v in flags.items() if v is not None}))
+    return 0
+
+
+def run_build(args: argparse.Namespace) -> int:
+    _need_file(args.photo, "photo")
+    _need_suffix(args.output, (".avatar",))
+    return _build(args.photo, args.output, args.report)
+
+
+def run_demo(args: argparse.Namespace) -> int:
+    import skimage.data
+
+    _need_suffix(args.output, (".avatar",))
+    photo = Path(str(skimage.data.__file__)).with_name("astronaut.png")
+    args.output.parent.mkdir(parents=True, exist_ok=True)
+    return _build(photo, args.output, None)
+
+
+def _build(photo: Path, output: Path, report: Path | None) -> int:
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    from avatar.build.worker import BuildJob
+
+    for path in (output, report):
+        if path and not path.absolute().parent.is_dir():
+            raise CommandError(f"{path}: its folder does not exist; make it first")
+    columns = (TextColumn("{task.description:32}"), BarColumn(), TextColumn("{task.percentage:3.0f} %"), TimeElapsedColumn())
+    failure, summary = None, {}
+    with BuildJob(photo, output, report) as job, Progress(*columns) as bar:
+        task = bar.add_task("starting", total=1.0)
+        for event in job.events():
+            if event["state"] == "running":
+                bar.update(task, completed=event["fraction"], description=event["message"][:32])
+            elif event["state"] == "done":
+                bar.update(task, completed=1.0, description="done")
+                summary = event["report"]
+            else:
+                failure = event.get("error") or "the build was cancelled"
+    if failure:
+        raise CommandError(failure)
+    for warning in summary.get("warnings", ()):
+        print(f"warning: {warning}", file=sys.stderr)
+    keys = ("framing", "gaussians", "rest_psnr", "rest_ssim", "seconds")
+    print(f"{output}: " + ", ".join(f"{k} {_short(summary[k])}" for k in keys if k in summary))
+    return 0
+
+
+def run_render(args: argparse.Namespace) -> int:
+    from stage import offline
+
+    _need_file(args.avatar, "avatar")
+    _need_file(args.drive, "drive")
+    options = offline.Options(args.size, args.fps, args.background, args.reenact, args.seed)
+    with _bar("rendering") as progress:
+        result = offline.render(args.avatar, args.drive, args.output, options, progress)
+    print(f"{args.output}: {result.frames} frames at {result.fps:g} fps, {result.width}x{result.height}, {result.seconds:.1f} s to render")
+    return 0
+
+
+def run_evaluate(args: argparse.Namespace) -> int:
+    from stage.evaluate import reenact
+
+    _need_file(args.video, "video")
+    with _bar("comparing") as progress:
+        result = reenact.evaluate(args.video, args.frames, args.sheet, progress)
+    print(reenact.table(result))
+    if args.json:
+        _write_text(args.json, json.dumps(result, indent=1))
+    return 0
+
+
+def run_bench(args: argparse.Namespace) -> int:
+    import bench
+
+    if not args.avatar.exists():
+        raise CommandError(f"{args.avatar}: no such avatar; build the demo with `make demo`, or name one with --avatar")
+    bench.run(args.json, args.avatar)
+    return 0
+
+
+def run_doctor(args: argparse.Namespace) -> int:
+    from server import diagnose
+
+    return diagnose.command(warm=args.warm)
+
+
+def run_weights(args: argparse.Namespace) -> int:
+    from models import weights
+
+    return weights.command(fetch=args.fetch, verify=args.verify, ids=args.ids)
+
+
+# ---- small things -----------------------------------------------------------------------------------------------------
+
+
+class _bar:
+    """A progress bar as a callback: progress(fraction)."""
+
+    def __init__(self, description: str) -> None:
+        from rich.progress import Progress
+
+        self._progress, self._description = Progress(transient=True), description
+
+    def __enter__(self) -> Callable[[float], None]:
+        self._progress.start()
+        task = self._progress.add_task(self._description, total=1.0)
+        return lambda fraction: self._progress.update(task, completed=fraction)
+
+    def __exit__(self, *exc: object) -> None:
+        self._progress.stop()
+
+
+def _short(value: object) -> object:
+    return f"{value:.2f}" if isinstance(value, float) else value
+
+
+def _need_file(path: Path, what: str) -> None:
+    if not path.exists():
+        raise CommandError(f"{path}: no such {what} file")
+    if not path.is_file():
+        raise CommandError(f"{path}: not a file")
+
+
+def _need_suffix(path: Path, suffixes: tuple[str, ...]) -> None:
+    if path.suffix not in suffixes:
+        raise CommandError(f"{path}: the output must end in {' or '.join(suffixes)}")
+
+
+def _write_text(path: Path, text: str) -> None:
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(text)
+    os.replace(temporary, path)
+
+
+def main(argv: list[str] | None = None) -> int:
+    argv = list(sys.argv[1:] if argv is None else argv)
+    if not argv or (argv[0] not in COMMANDS and argv[0] not in ("-h", "--help")):
+        argv.insert(0, "serve")
+    args = parser().parse_args(argv)
+    try:
+        return args.run(args)
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return 130
+    except (CommandError, ValueError, OSError, RuntimeError) as error:
+        if os.environ.get("TALKSHOT_TRACEBACK"):
+            raise
+        print(f"error: {' '.join(str(error).split()) or type(error).__name__}", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

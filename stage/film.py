@@ -1,0 +1,161 @@
+"""A film file: frames in, the sound of another file alongside, nothing half written."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+U8 = NDArray[np.uint8]
+SOUND_RATE = 48_000  # Hz
+VIDEO_CODECS = {".mp4": "libx264", ".mov": "libx264", ".mkv": "libx264", ".webm": "libvpx-vp9"}
+ALPHA_CODECS = {".mp4": ("png", "rgba"), ".mov": ("png", "rgba"), ".mkv": ("png", "rgba"), ".webm": ("libvpx-vp9", "yuva420p")}
+
+
+class FilmWriter:
+    """Writes `path` through a temporary file beside it; the name appears only when the film is whole.
+
+    Frames are I420 planes stacked as (height * 3 / 2, width) uint8, or with alpha=True straight RGBA (height, width, 4)
+    uint8, kept losslessly as PNG (mp4, mov, mkv) or as VP9 (webm). Raises ValueError for another suffix.
+    """
+
+    def __init__(
+        self, path: Path, width: int, height: int, fps: Fraction, sound: Path | None = None, alpha: bool = False
+    ) -> None:
+        path = Path(path)
+        if path.suffix.lower() not in VIDEO_CODECS:
+            raise ValueError(f"{path}: films end in {', '.join(VIDEO_CODECS)}")
+        if not path.absolute().parent.is_dir():
+            raise ValueError(f"{path}: its folder does not exist; make it first")
+        self.path, self._alpha, self._frames = path, alpha, 0
+        self._temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
+        self._container: Any = av.open(str(self._temporary), "w")
+        self._video = self._add_video(path.suffix.lower(), width, height, fps)
+        self._sound = _SoundCopy(self._container, sound) if sound else None
+        self._step = 1 / fps
+
+    def _add_video(self, suffix: str, width: int, height: int, fps: Fraction) -> Any:
+        codec, pixels = ALPHA_CODECS[suffix] if self._alpha else (VIDEO_CODECS[suffix], "yuv420p")
+        options = {"crf": "16", "preset": "veryfast"} if codec == "libx264" else {}
+        if codec == "libvpx-vp9":
+            options = {"crf": "24", "b": "0", "deadline": "realtime", "cpu-used": "6"}
+        stream = self._container.add_stream(codec, rate=fps, options=options)
+        stream.width, stream.height, stream.pix_fmt = width, height, pixels
+        stream.codec_context.thread_count = 2
+        if codec == "libx264":
+            stream.codec_context.colorspace, stream.codec_context.color_range = 5, 1  # BT.601, limited: what I420 holds
+        return stream
+
+    def write(self, frame: U8) -> None:
+        """Append one frame and the sound that goes with it."""
+        picture = av.VideoFrame.from_ndarray(frame, format="rgba" if self._alpha else "yuv420p")
+        if self._alpha and self._video.pix_fmt != "rgba":
+            picture = picture.reformat(format=self._video.pix_fmt)
+        picture.pts, picture.time_base = self._frames, self._step
+        self._frames += 1
+        self._container.mux(self._video.encode(picture))
+        if self._sound:
+            self._sound.advance(float(self._frames * self._step))
+
+    def __enter__(self) -> FilmWriter:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        try:
+            if kind is None:
+                self._container.mux(self._video.encode(None))
+                if self._sound:
+                    self._sound.finish(float(self._frames * self._step))
+            self._container.close()
+            if kind is None:
+                os.replace(self._temporary, self.path)
+        finally:
+            self._temporary.unlink(missing_ok=True)
+
+
+class _SoundCopy:
+    """The first sound track of a file, resampled and encoded alongside the picture."""
+
+    def __init__(self, container: Any, source: Path) -> None:
+        self._container, self._source = container, _decode_sound(source)
+        codec = "libopus" if "webm" in container.format.name else "aac"
+        self._stream = container.add_stream(codec, rate=SOUND_RATE)
+        self._stream.layout = "stereo"
+        self._samples = 0
+
+    def advance(self, seconds: float) -> None:
+        """Encode sound up to `seconds`."""
+        while self._samples < seconds * SOUND_RATE:
+            frame = next(self._source, None)
+            if frame is None:
+                return
+            frame.pts, frame.time_base = self._samples, Fraction(1, SOUND_RATE)
+            self._samples += frame.samples
+            self._container.mux(self._stream.encode(frame))
+
+    def finish(self, seconds: float) -> None:
+        self.advance(seconds)
+        self._container.mux(self._stream.encode(None))
+
+
+def _decode_sound(path: Path) -> Iterator[Any]:
+    """Audio frames of 1024 samples, float planar stereo at SOUND_RATE; none when the file has no sound."""
+    with av.open(str(path)) as container:
+        if not container.streams.audio:
+            return
+        resampler = av.AudioResampler("fltp", "stereo", SOUND_RATE, frame_size=1024)
+        for packet in container.demux(container.streams.audio[0]):
+            try:
+                frames = packet.decode()
+            except av.FFmpegError:  # a damaged packet is a gap in the sound, not the end of the film
+                continue
+            for frame in frames:
+                yield from resampler.resample(frame)
+        yield from resampler.resample(None)
+
+
+def read_frames(path: Path) -> Iterator[tuple[float, U8]]:
+    """(seconds, RGB (H, W, 3)) of each frame of a video, rotated as its display matrix says.
+
+    Raises ValueError where the file has no picture that can be decoded.
+    """
+    try:
+        with av.open(str(path)) as container:
+            stream = container.streams.video[0]
+            stream.thread_type = "AUTO"
+            rate = float(stream.average_rate or 25)
+            for k, frame in enumerate(container.decode(stream)):
+                rgb = frame.to_ndarray(format="rgb24")
+                turns = round(frame.rotation / 90)  # counterclockwise
+                yield (frame.time if frame.time is not None else k / rate), np.ascontiguousarray(np.rot90(rgb, turns))
+    except (av.FFmpegError, IndexError) as e:
+        raise ValueError(f"{path}: its picture cannot be decoded ({e})") from e
+
+
+def probe(path: Path) -> tuple[bool, bool, Fraction, int]:
+    """(has moving picture, has sound, frame rate, frames as the container says). Raises ValueError for neither."""
+    try:
+        with av.open(str(path)) as container:
+            video = [s for s in container.streams.video if not _is_cover(s)]
+            sound = bool(container.streams.audio)
+            if not video and not sound:
+                raise ValueError(f"{path}: holds neither sound nor moving pictures")
+            if not video:
+                return False, sound, Fraction(30), 0
+            rate = Fraction(video[0].average_rate or 25)
+            frames = video[0].frames or int(float(container.duration or 0) / av.time_base * float(rate))
+            return True, sound, rate, frames
+    except av.FFmpegError as e:
+        raise ValueError(f"{path}: not a sound or video file that can be decoded ({e})") from e
+
+
+def _is_cover(stream: Any) -> bool:
+    """An album cover inside a sound file is a single still picture."""
+    return bool(stream.disposition & av.stream.Disposition.attached_pic)

@@ -1,0 +1,52 @@
+"""The rooms import one way: server -> stage -> drivers, avatar -> models."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+MAY_IMPORT = {
+    "models": {"models"},
+    "avatar": {"avatar", "models"},
+    "drivers": {"drivers", "models"},
+    "stage": {"stage", "drivers", "avatar", "models"},
+    "server": {"server", "stage", "drivers", "avatar", "models"},
+}
+FILES = sorted(p for room in MAY_IMPORT for p in (ROOT / room).rglob("*.py"))
+
+
+def imported_rooms(path: Path) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {a.name.split(".")[0] for a in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names.add(node.module.split(".")[0])
+    return names & {*MAY_IMPORT, "run_server", "bench", "tests"}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_imports_point_one_way(path: Path) -> None:
+    room = path.relative_to(ROOT).parts[0]
+    assert imported_rooms(path) <= MAY_IMPORT[room]
+
+
+def test_frame_path_is_free_of_torch() -> None:
+    """The per-frame CPU path uses NumPy and numba alone."""
+    frame_path = [ROOT / "avatar/rig.py", ROOT / "models/skinning.py", ROOT / "models/motion.py"]
+    frame_path += [p for p in (ROOT / "avatar/render").glob("*.py") if p.name != "gpu.py"]
+    for path in frame_path:
+        assert "torch" not in {a for a in imported_modules(path)}, path
+
+
+def imported_modules(path: Path) -> set[str]:
+    modules: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            modules |= {a.name.split(".")[0] for a in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            modules.add(node.module.split(".")[0])
+    return modules
