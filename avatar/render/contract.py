@@ -60,7 +60,9 @@ class Camera:
     def window(self, x0: float, y0: float, side_x: float, width: int, height: int) -> Camera:
         """The camera that shows the part of this image from (x0, y0), side_x pixels wide, on width x height pixels."""
         k = width / side_x
-        return replace(self, focal=self.focal * k, cx=(self.cx - x0) * k, cy=(self.cy - y0) * k, width=width, height=height)
+        return replace(
+            self, focal=self.focal * k, cx=(self.cx - x0) * k, cy=(self.cy - y0) * k, width=width, height=height
+        )
 
     def camera_from_world(self, points: NDArray) -> NDArray:
         """(..., 3) -> (..., 3)."""

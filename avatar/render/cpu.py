@@ -1,0 +1,343 @@
+"""The compositing rule on a CPU: numba kernels over row bands, one Python thread to a band.
+
+A frame has two phases, each cut into bands of rows so that threads never write the same pixel: the depth pre-pass, then
+splatting and resolving. Bands follow the work measured in the frame before. Every pixel sums its Gaussians in the
+same order whatever the number of threads, so that the picture does not depend on it. Threads wait on futures and never
+spin.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
+
+from avatar.asset import Gaussians
+from avatar.render import kernels as K
+from avatar.render.contract import FRINGE, TOLERANCE, Camera
+from avatar.render.simd import LANES
+from models.skinning import F32, I32
+
+U8 = NDArray[np.uint8]
+PADDING = 16  # columns past the row's end that eight lanes may touch; keeps rows apart in the cache, too
+MAX_SIDE = 8192
+
+# BT.601 limited range, code values from 0..1 RGB: what WebRTC's H264 and VP8 are taken for without further signalling
+YUV_FROM_RGB = np.array([[65.481, 128.553, 24.966], [-37.797, -74.203, 112.0], [112.0, -93.786, -18.214]])
+YUV_OFFSET = np.array([16.0, 128.0, 128.0])
+
+
+def yuv_from_rgb(rgb: NDArray) -> NDArray[np.float64]:
+    """(..., 3) RGB 0..1 -> (..., 3) BT.601 limited-range code values 16..235, 16..240."""
+    return np.asarray(rgb, np.float64) @ YUV_FROM_RGB.T + YUV_OFFSET
+
+
+class _Mesh(Protocol):
+    @property
+    def faces(self) -> I32: ...
+
+
+class Surface(Protocol):
+    """What is drawn: an Avatar, or anything else with these three."""
+
+    @property
+    def mesh(self) -> _Mesh: ...
+    @property
+    def occluder(self) -> NDArray[np.bool_]: ...
+    @property
+    def gaussians(self) -> Gaussians: ...
+
+
+@dataclass(frozen=True)
+class _Scene:
+    """Gaussians sorted by face, packed for the kernels."""
+
+    order: I32  # (N,) index into the Gaussians as given
+    records: F32  # (N, RECORD)
+    start: I32  # (U + 1,) first Gaussian of each used face
+    corners: I32  # (U, 3) its vertices
+
+
+def _pack(faces: I32, gaussians: Gaussians, colour: NDArray) -> _Scene:
+    g = gaussians
+    _check_gaussians(g, len(faces))
+    order = np.lexsort((g.layer, g.face)).astype(np.int32)
+    face = g.face[order]
+    used, start = np.unique(face, return_index=True)
+    r = np.zeros((g.count, K.RECORD), np.float32)
+    r[:, K.U : K.V + 1] = g.bary[order]
+    r[:, K.M00 : K.M11 + 1] = g.shape[order].reshape(-1, 4)
+    layer = g.layer[order]
+    r[:, K.TOLERANCE], r[:, K.FRINGE], r[:, K.DEFICIT] = TOLERANCE[layer], FRINGE[layer], 1 - g.opacity[order]
+    r[:, K.C0 :] = colour[order]
+    return _Scene(order, r, np.append(start, g.count).astype(np.int32), np.ascontiguousarray(faces[used], np.int32))
+
+
+def _check_gaussians(g: Gaussians, faces: int) -> None:
+    if len(g.layer) and g.layer.max() >= len(TOLERANCE):
+        raise ValueError(f"a Gaussian is in layer {g.layer.max()}; layers are 0 to {len(TOLERANCE) - 1}")
+    if g.count and (g.face.min() < 0 or g.face.max() >= faces):
+        raise ValueError(f"a Gaussian lies on triangle {g.face.max()} or {g.face.min()}; the mesh has {faces}")
+    for name in ("bary", "shape", "colour", "opacity"):
+        if not np.isfinite(getattr(g, name)).all():
+            raise ValueError(f"Gaussians' {name} holds values that are not finite")
+
+
+def _check_vertices(vertices: NDArray) -> F32:
+    v = np.ascontiguousarray(vertices, np.float32)
+    if v.ndim != 2 or v.shape[1] != 3:
+        raise ValueError(f"vertices have shape {vertices.shape}, expected (V, 3)")
+    return v
+
+
+class _Picture:
+    """Buffers of one picture size."""
+
+    def __init__(self, width: int, height: int) -> None:
+        if not (0 < width <= MAX_SIDE and 0 < height <= MAX_SIDE):
+            raise ValueError(f"picture size {width}x{height}: both sides must be 1 to {MAX_SIDE}")
+        stride = (width + LANES + PADDING - 1) // PADDING * PADDING
+        stride += PADDING if stride // PADDING % 2 == 0 else 0  # an odd number of cache lines: planes do not alias
+        self.width, self.height = width, height
+        self.depth = np.zeros((height, stride), np.float32)
+        self.sums = np.zeros((height, 10, stride), np.float32)
+        blocks = -(-height // K.BLOCK)
+        self.extent = np.zeros((2, blocks, 2), np.int32)
+        self.extent[:, :, 0] = width
+        self.work = np.zeros(height, np.int32)
+        self.cost = np.ones(blocks)
+
+    def bands(self, n: int) -> list[tuple[int, int]]:
+        """n row ranges, cut at blocks, that cost about the same."""
+        total = np.append(0, np.cumsum(self.cost))
+        cut = np.searchsorted(total, total[-1] * np.arange(1, n) / n)
+        edges = [0, *(min(int(c) * K.BLOCK, self.height) for c in cut), self.height]
+        return list(zip(edges[:-1], edges[1:]))
+
+    def measure(self) -> None:
+        """Make next frame's bands from this frame's work."""
+        blocks = np.add.reduceat(self.work, np.arange(0, self.height, K.BLOCK))
+        self.cost = blocks + 0.02 * self.width * K.BLOCK  # resolving a pixel costs about .02 of a Gaussian's row
+        self.work[:] = 0
+
+
+class Rasterizer:
+    """Draws one avatar again and again. Not to be called from two threads at once; the GIL is free while it draws."""
+
+    def __init__(self, surface: Surface, threads: int = 2) -> None:
+        if threads < 1:
+            raise ValueError(f"threads is {threads}, expected 1 or more")
+        self.threads = threads
+        self._pool = ThreadPoolExecutor(threads - 1, "raster") if threads > 1 else None
+        self._faces = np.ascontiguousarray(surface.mesh.faces, np.int32)
+        self._occluder = np.ascontiguousarray(self._faces[surface.occluder])
+        self._vertices = int(self._faces.max()) + 1 if len(self._faces) else 0
+        self._gaussians = surface.gaussians
+        self._rgb: _Scene | None = None
+        self._yuv: _Scene | None = None
+        self._picture: _Picture | None = None
+        self._camera = np.zeros((0, 3), np.float32)
+        self._screen = np.zeros((0, 3), np.float32)
+        self._scratch = np.zeros((threads, 2, 4, 0), np.float32)
+
+    def draw(self, vertices: F32, camera: Camera, out: F32 | None = None) -> F32:
+        """Posed vertices (V, 3) m -> out (H, W, 4) float32: RGB times alpha, alpha. Raises ValueError on bad vertices."""
+        if self._rgb is None:
+            self._rgb = _pack(self._faces, self._gaussians, self._gaussians.colour)
+        shape = (camera.height, camera.width, 4)
+        out = np.empty(shape, np.float32) if out is None else out
+        if out.shape != shape or out.dtype != np.float32 or not out.flags.c_contiguous:
+            raise ValueError(f"out is {out.dtype} {out.shape}, expected contiguous float32 {shape}")
+        p = self._prepare(vertices, camera)
+
+        def resolve(i: int, first: int, last: int) -> None:
+            K.resolve_rgba(first, last, p.depth, p.sums, p.extent, self._scratch[i], out)
+
+        self._frame(self._rgb, camera, resolve)
+        return out
+
+    def draw_i420(self, vertices: F32, camera: Camera, background: U8, out: U8) -> U8:
+        """Draw over `background` into `out`, both I420: contiguous uint8 (H 3 / 2, W), even sides.
+
+        Colours are taken to Y, U and V beforehand; compositing is linear, so nothing else changes. Chroma is the mean
+        of 2 x 2 pixels.
+        """
+        if self._yuv is None:
+            self._yuv = _pack(self._faces, self._gaussians, yuv_from_rgb(self._gaussians.colour))
+        W, H = camera.width, camera.height
+        if W % 2 or H % 2:
+            raise ValueError(f"I420 needs even sides, not {W}x{H}")
+        for name, a in (("background", background), ("out", out)):
+            if a.shape != (H * 3 // 2, W) or a.dtype != np.uint8 or not a.flags.c_contiguous:
+                raise ValueError(f"{name} is {a.dtype} {a.shape}, expected contiguous uint8 {(H * 3 // 2, W)}")
+        p = self._prepare(vertices, camera)
+        flat_background, flat_out = background.reshape(-1), out.reshape(-1)
+
+        def resolve(i: int, first: int, last: int) -> None:
+            K.resolve_i420(
+                first, last, W, H, p.depth, p.sums, p.extent, flat_background, self._scratch[i], flat_out
+            )  # fmt: skip
+
+        self._frame(self._yuv, camera, resolve)
+        return out
+
+    def close(self) -> None:
+        """End the threads; the rasterizer cannot be used afterwards."""
+        if self._pool is not None:
+            self._pool.shutdown()
+
+    def _prepare(self, vertices: F32, camera: Camera) -> _Picture:
+        v = _check_vertices(vertices)
+        if len(v) < self._vertices:
+            raise ValueError(f"got {len(v)} vertices; the triangles refer to {self._vertices}")
+        p = self._picture
+        if p is None or (p.width, p.height) != (camera.width, camera.height):
+            p = self._picture = _Picture(camera.width, camera.height)
+            self._scratch = np.zeros((self.threads, 2, 4, camera.width), np.float32)
+        if len(self._camera) != len(v):
+            self._camera, self._screen = np.zeros_like(v), np.zeros_like(v)
+        _project(v, camera, self._camera, self._screen)
+        return p
+
+    def _frame(self, scene: _Scene, camera: Camera, resolve: Callable[[int, int, int], None]) -> None:
+        p, (focal, cx, cy) = self._picture, _intrinsics(camera)
+        assert p is not None
+        bands = p.bands(self.threads)
+
+        def prepass(i: int) -> None:
+            K.draw_depth(self._screen, self._occluder, p.width, *bands[i], p.depth)
+
+        def splat(i: int) -> None:
+            K.splat(
+                scene.records, scene.start, scene.corners, self._camera, focal, cx, cy, p.width, p.height, *bands[i],
+                p.depth, p.sums, p.extent, p.work,
+            )  # fmt: skip
+            resolve(i, *bands[i])
+
+        self._run(prepass)
+        self._run(splat)
+        p.measure()
+
+    def _run(self, job: Callable[[int], None]) -> None:
+        """job(0..threads - 1), the first here and the others on the pool."""
+        others: list[Future[None]] = []
+        if self._pool is not None:
+            others = [self._pool.submit(job, i) for i in range(1, self.threads)]
+        job(0)
+        for f in others:
+            f.result()
+
+
+def _intrinsics(camera: Camera) -> tuple[np.float32, np.float32, np.float32]:
+    return np.float32(camera.focal), np.float32(camera.cx), np.float32(camera.cy)
+
+
+def _project(vertices: F32, camera: Camera, camera_points: F32, screen: F32) -> None:
+    if not K.project_vertices(vertices, *_intrinsics(camera), camera_points, screen):
+        bad = int(np.flatnonzero(~np.isfinite(vertices).all(1))[0])
+        raise ValueError(f"vertex {bad} is {vertices[bad]}: the pose or the mesh holds values that are not finite")
+
+
+def draw(
+    vertices: F32, faces: I32, occluder: NDArray[np.bool_], gaussians: Gaussians, camera: Camera, threads: int = 1
+) -> F32:
+    """One picture (H, W, 4) float32, RGB times alpha and alpha, without keeping buffers."""
+    r = Rasterizer(_Bare(_Faces(faces), occluder, gaussians), threads)
+    try:
+        return r.draw(vertices, camera)
+    finally:
+        r.close()
+
+
+@dataclass(frozen=True)
+class _Faces:
+    faces: I32
+
+
+@dataclass(frozen=True)
+class _Bare:
+    mesh: _Faces
+    occluder: NDArray[np.bool_]
+    gaussians: Gaussians
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The picture as a linear function of the Gaussians' colours: rgb * alpha = matrix @ colour."""
+
+    rows: I32  # (nnz,) pixel, y * W + x
+    cols: I32  # (nnz,) Gaussian; rises
+    values: F32  # (nnz,)
+    alpha: F32  # (H, W)
+    zb: F32  # (H, W) m, inf where no occluder is
+    count: int  # Gaussians
+
+    @property
+    def hit(self) -> NDArray[np.bool_]:
+        """(H, W) pixels on the occluder."""
+        return np.isfinite(self.zb)
+
+    def matrix(self) -> csr_matrix:
+        """(H W, N) sparse."""
+        return csr_matrix((self.values, (self.rows, self.cols)), shape=(self.alpha.size, self.count))
+
+
+def weights(vertices: F32, faces: I32, occluder: NDArray[np.bool_], gaussians: Gaussians, camera: Camera) -> Weights:
+    """The weights with which `draw` mixes colours, for solving colours in closed form. The same rule to the last bit of
+    float32 but for rounding; colours are not looked at."""
+    faces = np.ascontiguousarray(faces, np.int32)
+    scene = _pack(faces, gaussians, gaussians.colour)
+    v = _check_vertices(vertices)
+    p = _Picture(camera.width, camera.height)
+    points, screen = np.zeros_like(v), np.zeros_like(v)
+    _project(v, camera, points, screen)
+    H, W = camera.height, camera.width
+    K.draw_depth(screen, np.ascontiguousarray(faces[occluder]), W, 0, H, p.depth)
+    depth = np.ascontiguousarray(p.depth[:, :W])
+    sums, factor = np.zeros((H, W, 4), np.float32), np.zeros((H, W, 2), np.float32)
+    alpha = np.zeros((H, W), np.float32)
+    fixed = (scene.records, scene.order, scene.start, scene.corners, points, *_intrinsics(camera), depth)
+    none, no_value = np.zeros(0, np.int32), np.zeros(0, np.float32)
+    n = K.collect(*fixed, sums, factor, none, none, no_value)
+    K.collect_factors(sums, depth, factor, alpha)
+    rows, cols, values = np.zeros(n, np.int32), np.zeros(n, np.int32), np.zeros(n, np.float32)
+    if n:
+        K.collect(*fixed, sums, factor, rows, cols, values)
+    with np.errstate(divide="ignore"):
+        return Weights(rows, cols, values, alpha, np.float32(1) / depth, gaussians.count)
+
+
+def zbuffer(points: NDArray, faces: I32, width: int, height: int) -> tuple[F32, I32]:
+    """points (V, 3) pixel x, pixel y, depth m -> depth (H, W) m, inf where nothing is; nearest triangle (H, W), -1 there.
+
+    Triangles with a vertex nearer than NEAR are not drawn.
+    """
+    if not (0 < width <= MAX_SIDE and 0 < height <= MAX_SIDE):
+        raise ValueError(f"picture size {width}x{height}: both sides must be 1 to {MAX_SIDE}")
+    depth, ids = np.empty((height, width), np.float32), np.empty((height, width), np.int32)
+    K.draw_depth_and_ids(
+        np.ascontiguousarray(points, np.float64), np.ascontiguousarray(faces, np.int32).reshape(-1, 3), depth, ids
+    )
+    return depth, ids
+
+
+def warm() -> None:
+    """Compile every kernel (or load it from the cache)."""
+    g = Gaussians(
+        face=np.zeros(1, np.int32), bary=np.full((1, 2), 0.3, np.float32), shape=np.full((1, 2, 2), 0.1, np.float32),
+        colour=np.ones((1, 3), np.float32), opacity=np.ones(1, np.float32), layer=np.zeros(1, np.uint8),
+        confidence=np.ones(1, np.uint8),
+    )  # fmt: skip
+    v = np.array([[0, 0, -1], [0.1, 0, -1], [0, 0.1, -1]], np.float32)
+    faces, occluder, camera = np.array([[0, 1, 2]], np.int32), np.ones(1, bool), Camera(16, 8, 8, 16, 16)
+    r = Rasterizer(_Bare(_Faces(faces), occluder, g), 1)
+    r.draw(v, camera)
+    background = np.zeros((24, 16), np.uint8)
+    r.draw_i420(v, camera, background, np.empty_like(background))
+    weights(v, faces, occluder, g, camera)
+    zbuffer(camera.project(v), faces, 16, 16)
