@@ -1,0 +1,128 @@
+"""Co-articulation: what is heard frame by frame -> a mouth that moves as one, in ARKit coefficients, streaming.
+
+Each frame's shape is the dominance-weighted mean of the segments before it and of those already heard after it
+(articulation.py); hard rules for the lips' seal, the labiodentals and the sibilants come on top. The solver adds no
+delay of its own: how far it anticipates is what its input holds beyond the frame.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drivers.speech import articulation as art
+from drivers.speech.features import FRAME_RATE
+from drivers.speech.head import Articulation
+from drivers.speech.visemes import CH, FF, N_VISEMES, SIL, SS
+from models.motion import N_ARKIT, A
+
+F32 = NDArray[np.float32]
+
+DT = 1 / FRAME_RATE  # s
+
+SEAL_ON, SEAL_OFF = 0.50, 0.32  # closure probabilities: the lips meet above the first, part below the second
+SEAL_HOLD = 2  # frames a seal lasts at least, so that a film of 25 pictures a second shows it
+SEAL_APPROACH, SEAL_RELEASE = 0.5, 0.35  # how far the lips are shut one frame before and one frame after
+
+JAW_FULL = 0.46  # jawOpen of a jaw heard wide open
+LOUDNESS_PER_DB = 0.03  # the jaw opens this much wider per dB above the voice's running level
+LOUDNESS_RANGE = (0.72, 1.25)
+LEVEL_START, LEVEL_TIME = -26.0, 2.0  # dB of full scale, s: the running level's beginning and its inertia
+
+GATE_OPENING, GATE_CLOSING = 0.06, 0.14  # s that the mouth takes to wake and to come to rest
+ACTIVITY = (0.20, 0.50)  # share of the sound that is speech: below the first the mouth is shut, above the second free
+
+
+def smoothstep(low: float, high: float, x: float) -> float:
+    u = min(max((x - low) / (high - low), 0.0), 1.0)
+    return u * u * (3 - 2 * u)
+
+
+class Solver:
+    def __init__(self) -> None:
+        self._decay = np.exp(-DT / np.array(art.CARRY_OVER))[:, None]  # (2, 1)
+        self.reset()
+
+    def reset(self) -> None:
+        self._past = np.zeros((2, N_VISEMES))  # decaying sums of what was heard, per part
+        self._gate = 0.0
+        self._level = LEVEL_START
+        self._sealed = 0  # frames the present seal has lasted
+        self._seal = 0.0
+
+    def solve(self, heard: Articulation, voiced: NDArray, level: NDArray, frames: int) -> F32:
+        """The first `frames` of what is heard -> (frames, 52); what is heard beyond them is anticipated.
+
+        voiced (n,) bool: somebody speaks; level (n,) dB of full scale.
+        """
+        visemes, closure = self._gated(heard, voiced, frames)
+        return np.stack([self._frame(i, visemes, closure, heard.jaw, float(level[i])) for i in range(frames)])
+
+    def _gated(self, heard: Articulation, voiced: NDArray, frames: int) -> tuple[NDArray, NDArray]:
+        """Posteriors and closure with silence in the place of what is no voice."""
+        gate, g = np.empty(len(voiced)), self._gate
+        for i, v in enumerate(voiced):
+            g = min(1.0, g + DT / GATE_OPENING) if v else max(0.0, g - DT / GATE_CLOSING)
+            gate[i] = g
+            if i == frames - 1:
+                self._gate = g
+        visemes = heard.visemes * gate[:, None]
+        visemes[:, SIL] += 1 - gate
+        return visemes, heard.closure * gate
+
+    def _frame(self, i: int, visemes: NDArray, closure: NDArray, jaw: NDArray, level: float) -> F32:
+        hold = self._dominance(i, visemes)  # (2, 15)
+        share = hold / hold.sum(1, keepdims=True)
+        active = smoothstep(*ACTIVITY, 1 - float(share[art.LIPS, SIL]))
+        face = np.where(art.PART == art.LIPS, share[art.LIPS] @ art.SHAPES, share[art.JAW_PART] @ art.SHAPES)
+        voice = 1 - visemes[i, SIL]
+        wide = (0.5 * face[A["jawOpen"]] + 0.5 * JAW_FULL * float(jaw[i]) * voice) * self._loudness(level, voice)
+        face[A["jawOpen"]] = self._capped(wide, visemes[i])
+        face *= active
+        self._past = self._past * self._decay + visemes[i] * self._decay
+        return self._sealing(i, closure, face).clip(0, 1).astype(np.float32)
+
+    def _dominance(self, i: int, visemes: NDArray) -> NDArray:
+        ahead = visemes[i + 1 :]
+        steps = np.arange(1, len(ahead) + 1)[:, None] * DT
+        total = self._past + visemes[i]
+        for part in (art.LIPS, art.JAW_PART):
+            total[part] += (ahead * np.exp(-steps / art.ANTICIPATION[part])).sum(0)
+        return total * art.HOLD.T
+
+    def _loudness(self, level: float, voice: float) -> float:
+        """How much wider than usual the jaw opens; the running level follows while there is a voice."""
+        factor = 1 + LOUDNESS_PER_DB * (level - self._level)
+        self._level += (max(level, -60.0) - self._level) * (1 - math.exp(-DT / LEVEL_TIME)) * voice
+        return min(max(factor, LOUDNESS_RANGE[0]), LOUDNESS_RANGE[1])
+
+    @staticmethod
+    def _capped(jaw: float, visemes: NDArray) -> float:
+        for cap, p in ((art.SIBILANT_JAW, visemes[SS] + visemes[CH]), (art.LABIODENTAL_JAW, visemes[FF])):
+            jaw += (min(jaw, cap) - jaw) * smoothstep(0.3, 0.7, float(p))
+        return jaw
+
+    def _sealing(self, i: int, closure: NDArray, face: NDArray) -> NDArray:
+        """Shut the lips where p, b or m is heard: wholly, for at least SEAL_HOLD frames, with an approach and a release."""
+        threshold = SEAL_OFF if self._sealed else SEAL_ON
+        if closure[i] > threshold or 0 < self._sealed < SEAL_HOLD:
+            self._sealed += 1
+            self._seal = 1.0
+        else:
+            self._sealed = 0
+            coming = i + 1 < len(closure) and closure[i + 1] > SEAL_ON
+            self._seal = SEAL_APPROACH if coming else SEAL_RELEASE if self._seal == 1.0 else 0.0
+        return sealed(face, self._seal)
+
+
+def sealed(face: NDArray, seal: float) -> NDArray:
+    """A face (52,) with its lips shut by the share `seal`; the jaw keeps a little room and rounded lips stay forward."""
+    if seal == 0:
+        return face
+    shut = np.zeros(N_ARKIT)
+    shut += art.SEALED
+    shut[A["jawOpen"]] = shut[A["mouthClose"]] = min(face[A["jawOpen"]], art.SEALED_JAW)
+    shut[A["mouthPucker"]] = 0.4 * face[A["mouthPucker"]]
+    return face + seal * (shut - face)

@@ -1,0 +1,1 @@
+"""Training of the viseme head: `python -m drivers.speech.training`. Nothing here is needed to run Talkshot."""

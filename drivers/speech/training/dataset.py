@@ -1,0 +1,100 @@
+"""The training set: synthesized, recorded and wordless sound, augmented, as windows of features."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from drivers.speech.training.alignment import Aligner, AlignmentError, dictionary_path
+from drivers.speech.training.augmentation import augment, not_speech
+from drivers.speech.training.corpus import RATE, Utterance, dictionary_words, english_text, other_text, recorded
+from drivers.speech.training.synthesis import ENGLISH, OTHER_LANGUAGES, VARIANTS, Espeak
+from drivers.speech.training.windows import Encoder, Windows, of_utterance
+
+
+@dataclass(frozen=True)
+class Amounts:
+    """Minutes of sound before augmentation, and how often recorded speech is augmented anew."""
+
+    english: float = 10.0
+    other: float = 3.0
+    wordless: float = 3.0
+    recorded_copies: int = 4
+
+
+def build(
+    encoder: Encoder, amounts: Amounts, recordings: Path | None, seed: int, report: Callable[[str], None]
+) -> Windows:
+    """All windows, in an order that depends on the seed alone."""
+    rng = np.random.default_rng(seed)
+    parts: list[Windows] = []
+    sources = {
+        "espeak, English": _english(amounts.english * 60, rng),
+        "espeak, other languages": _other(amounts.other * 60, rng),
+        "not speech": _wordless(amounts.wordless * 60, rng),
+        "recorded": _recorded(recordings, amounts.recorded_copies, rng),
+    }
+    for name, utterances in sources.items():
+        seconds, windows = 0.0, 0
+        for u in utterances:
+            seconds += len(u.samples) / RATE
+            parts.append(of_utterance(u, encoder, rng))
+            windows += len(parts[-1].labels)
+        report(f"{name}: {seconds / 60:.1f} min, {windows} windows")
+    return Windows.joined(parts)
+
+
+def importance(data: Windows) -> np.ndarray:
+    """Recorded speech counts three times: it is what the head will hear, and little of it is to be had."""
+    return np.where(np.char.startswith(data.source, "LJ"), 3.0, 1.0)
+
+
+def _english(seconds: float, rng: np.random.Generator) -> Iterator[Utterance]:
+    words = dictionary_words(dictionary_path())
+    yield from _spoken(
+        seconds, rng, lambda: (english_text(rng, words), str(rng.choice(ENGLISH)) + str(rng.choice(VARIANTS)))
+    )
+
+
+def _other(seconds: float, rng: np.random.Generator) -> Iterator[Utterance]:
+    def draw() -> tuple[str, str]:
+        language = str(rng.choice(OTHER_LANGUAGES))
+        return other_text(rng, language), language + str(rng.choice(VARIANTS))
+
+    yield from _spoken(seconds, rng, draw)
+
+
+def _spoken(seconds: float, rng: np.random.Generator, draw: Callable[[], tuple[str, str]]) -> Iterator[Utterance]:
+    espeak = Espeak()
+    try:
+        while seconds > 0:
+            text, voice = draw()
+            u = espeak.say(text, voice, int(rng.integers(130, 211)), int(rng.integers(25, 76)))
+            if len(u.samples) > RATE / 2:
+                seconds -= len(u.samples) / RATE
+                yield augment(u, rng)
+    finally:
+        espeak.close()
+
+
+def _wordless(seconds: float, rng: np.random.Generator) -> Iterator[Utterance]:
+    for _ in range(int(seconds / 4)):
+        yield not_speech(rng, 4.0)
+
+
+def _recorded(folder: Path | None, copies: int, rng: np.random.Generator) -> Iterator[Utterance]:
+    if folder is None or not folder.is_dir():
+        return
+    aligner = Aligner()
+    for name, samples, text in recorded(folder):
+        try:
+            u = aligner.align(name, samples, text)
+        except AlignmentError as e:
+            print(f"left out: {e}", file=sys.stderr)
+            continue
+        for _ in range(copies):
+            yield augment(u, rng)

@@ -1,0 +1,49 @@
+"""Utterances -> encoder features of true streaming windows, with the labels of the last frames of each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from drivers.speech.features import FRAME, WINDOW_SECONDS
+from drivers.speech.training.corpus import LABEL_RATE, RATE, Utterance
+from drivers.speech.visemes import SIL
+
+FRAMES = 12  # newest frames kept of each window: lookaheads of 0 to 220 ms
+STRIDE = (3680, 3840)  # samples between windows, drawn at random; about 240 ms
+LABELS_PER_FRAME = FRAME * LABEL_RATE // RATE
+
+
+class Encoder(Protocol):
+    def features(self, window: np.ndarray) -> np.ndarray: ...
+
+
+@dataclass
+class Windows:
+    features: np.ndarray  # (N, FRAMES, D) f16
+    labels: np.ndarray  # (N, FRAMES) viseme
+    source: np.ndarray  # (N,) str, the utterance's name
+
+    @classmethod
+    def joined(cls, parts: list[Windows]) -> Windows:
+        return cls(*(np.concatenate([getattr(p, k) for p in parts]) for k in ("features", "labels", "source")))
+
+
+def of_utterance(u: Utterance, encoder: Encoder, rng: np.random.Generator, seconds: float = WINDOW_SECONDS) -> Windows:
+    """Every window ends at a random phase of the frames, as live audio does, and begins in faint noise."""
+    n = int(seconds * RATE)
+    samples = np.concatenate([rng.standard_normal(n).astype(np.float32) * 1e-4, u.samples])
+    labels = np.concatenate([np.full(n * LABEL_RATE // RATE, SIL), u.labels])
+    step = RATE // LABEL_RATE
+    features, targets = [], []
+    end = n + int(rng.integers(8, 24)) * step
+    while end <= min(len(samples), len(labels) * step):
+        features.append(encoder.features(samples[end - n : end])[-FRAMES:].astype(np.float16))
+        last = end // step
+        targets.append(labels[last - FRAMES * LABELS_PER_FRAME : last : LABELS_PER_FRAME])
+        end += int(rng.choice(STRIDE))
+    if not features:
+        return Windows(np.zeros((0, FRAMES, 384), np.float16), np.zeros((0, FRAMES), np.int64), np.zeros(0, "U32"))
+    return Windows(np.stack(features), np.stack(targets), np.full(len(features), u.name, "U32"))
