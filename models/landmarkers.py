@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from models import weights
 from models.motion import ARKIT, A
+from models.pose_task import with_metadata
 
 F32 = NDArray[np.float32]
 U8 = NDArray[np.uint8]
@@ -74,7 +75,7 @@ class _Task:
         with contextlib.nullcontext() if self._seen else quiet():
             self._seen = True
             if not self._video:
-                return self._task.detect(image)
+                return (self._task.segment if hasattr(self._task, "segment") else self._task.detect)(image)
             self._time_ms = max(self._time_ms + 1, round(time_s * 1000))  # MediaPipe wants whole, rising milliseconds
             return self._task.detect_for_video(image, self._time_ms)
 
@@ -173,6 +174,24 @@ class HandLandmarker:
             FoundHand(handedness[0].category_name.lower(), _points(points, width, height), _world(world))
             for points, world, handedness in zip(result.hand_landmarks, result.hand_world_landmarks, result.handedness)
         ]
+
+
+class PersonSegmenter:
+    """Probability (H, W) that a pixel is a person or held by one; the net sees the image as 256 x 256."""
+
+    RESOLUTION = 256
+
+    def __init__(self) -> None:
+        net = weights.path("selfie_segmentation").read_bytes()
+        data = with_metadata(net, "selfie_segmentation", 0.0, 255.0)  # pixels to 0..1
+        self._task = _Task(
+            "ImageSegmenter", data, video=False, output_confidence_masks=True, output_category_mask=False
+        )
+        self.close = self._task.close
+
+    def __call__(self, rgb: U8) -> F32:
+        mask = self._task(rgb).confidence_masks[0].numpy_view()
+        return np.array(mask, np.float32).reshape(rgb.shape[:2])  # a copy: the view dies with the result
 
 
 @dataclass(frozen=True)
