@@ -46,7 +46,7 @@ _HOLD: dict[str, tuple[float, float]] = {
 ANTICIPATION = (0.045, 0.035)
 CARRY_OVER = (0.030, 0.040)
 
-MOUTH = np.flatnonzero(FACE_GROUP == GROUP["mouth"])  # ARKit indices that speech owns
+MOUTH = np.flatnonzero(GROUP["mouth"] == FACE_GROUP)  # ARKit indices that speech owns
 
 
 def _indices(name: str) -> list[int]:

@@ -1,4 +1,4 @@
-"""Speech in, mouth out: samples at 16 kHz -> Motion at 50 Hz with weight on the mouth group alone, while it is spoken."""
+"""Speech in, mouth out, while it is spoken: samples at 16 kHz -> Motion at 50 Hz, weight on the mouth group alone."""
 
 from __future__ import annotations
 

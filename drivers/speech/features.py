@@ -1,7 +1,7 @@
 """Streaming features: a speech encoder run on the last seconds every hop, each frame handed out once.
 
 A frame is 20 ms; frame f is heard at f / 50 s, the centre of its convolution. A window that ends at sample e hands out
-the hop's frames whose times lie between e - latency and e - lookahead, and behind them, provisionally, those newer still.
+the hop's frames, whose times lie between e - latency and e - lookahead, and provisionally the newer ones behind them.
 """
 
 from __future__ import annotations

@@ -105,7 +105,7 @@ class Solver:
         return jaw
 
     def _sealing(self, i: int, closure: NDArray, face: NDArray) -> NDArray:
-        """Shut the lips where p, b or m is heard: wholly, for at least SEAL_HOLD frames, with an approach and a release."""
+        """Shut the lips where p, b or m is heard, wholly and for SEAL_HOLD frames at least; approach it and let go."""
         threshold = SEAL_OFF if self._sealed else SEAL_ON
         if closure[i] > threshold or 0 < self._sealed < SEAL_HOLD:
             self._sealed += 1
@@ -118,7 +118,7 @@ class Solver:
 
 
 def sealed(face: NDArray, seal: float) -> NDArray:
-    """A face (52,) with its lips shut by the share `seal`; the jaw keeps a little room and rounded lips stay forward."""
+    """A face (52,) with its lips shut by the share `seal`; the jaw keeps a little room, round lips stay forward."""
     if seal == 0:
         return face
     shut = np.zeros(N_ARKIT)

@@ -35,7 +35,7 @@ def _model_path() -> Path:
 
 
 @lru_cache(maxsize=1)
-def _session():  # noqa: ANN202  (onnxruntime is slow to import)
+def _session():
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

@@ -1,4 +1,4 @@
-"""What rooms, microphones, codecs and talkers do to speech, done to training utterances; and sounds that are not speech."""
+"""What rooms, microphones, codecs and talkers do to speech, done to utterances; and sounds that are not speech."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ COMMON_WORDS = (
     "then them these so some her would make like him into time has look two more write go see number no way could "
     "people my than first water been call who oil its now find long down day did get come made may part maybe please "
     "problem above both move voice five very example simple happen"
-).split()
+)
 
 OTHER_WORDS = {
     "de": "der die das und ist nicht ein wir haben sprechen bitte immer zwischen schön über fünf vier wollen aber auch "
@@ -47,7 +47,8 @@ class Utterance:
 def english_text(rng: np.random.Generator, dictionary: list[str]) -> str:
     n = int(rng.integers(5, 12))
     common = rng.random(n) < 0.5
-    return " ".join(str(rng.choice(COMMON_WORDS if c else dictionary)) for c in common)
+    words = COMMON_WORDS.split()
+    return " ".join(str(rng.choice(words if c else dictionary)) for c in common)
 
 
 def other_text(rng: np.random.Generator, language: str) -> str:

@@ -46,7 +46,7 @@ class Voice:
         self.samples: list[np.ndarray] = []
         self.phonemes: list[tuple[float, str]] = []
 
-    def _collect(self, wave, count, events) -> int:  # noqa: ANN001  (called from C)
+    def _collect(self, wave, count, events) -> int:
         if wave and count > 0:
             self.samples.append(np.ctypeslib.as_array(wave, (count,)).copy())
         i = 0
