@@ -1,0 +1,124 @@
+"""The aiohttp application: the page, the API, the security around both; start and graceful stop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import tempfile
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from server import aiortc_compat
+from server.api import Api
+from server.config import Config, ConfigError
+from server.gallery import Gallery
+from server.jobs import Build, Jobs
+from server.page import Page
+from server.security import add_headers, errors_as_json, guard
+from server.session import Workers
+from server.sessions import Sessions, Wish
+
+if TYPE_CHECKING:
+    from avatar.asset import Avatar
+    from stage.performer import Performer
+
+log = logging.getLogger(__name__)
+
+API: web.AppKey[Api] = web.AppKey("api", Api)
+SHUTDOWN = 5.0  # s for open requests to end
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The heavy parts behind the API; tests bring light ones."""
+
+    load: Callable[[Path], Avatar]
+    perform: Callable[[Avatar, Wish], tuple[Performer, tuple[str, ...]]]
+    build: Callable[[Path, Path, str], Build]
+
+
+def real_parts(config: Config) -> Parts:
+    from avatar.build.worker import BuildJob
+
+    from avatar import asset
+    from stage.performer import perform
+
+    def build(photo: Path, out: Path, name: str) -> Build:
+        return BuildJob(photo, out)  # the name is added when it is done
+
+    def make(avatar: Avatar, wish: Wish) -> tuple[Performer, tuple[str, ...]]:
+        return perform(avatar, wish.width, wish.height, wish.view, threads=config.threads), ()
+
+    return Parts(asset.load, make, build)
+
+
+def make_app(config: Config, parts: Parts | None = None) -> web.Application:
+    """The whole server as an aiohttp application. Raises ConfigError where the avatars folder cannot be used."""
+    parts = parts or real_parts(config)
+    try:
+        config.avatars.mkdir(parents=True, exist_ok=True)
+    except OSError as e:
+        raise ConfigError(f"setting avatars: {config.avatars} cannot be made ({e.strerror})") from e
+    gallery = Gallery(config.avatars, parts.load)
+    api = Api(config, gallery, Jobs(parts.build, config.max_jobs), Sessions(config, parts.perform))
+    app = web.Application(middlewares=[errors_as_json, guard(config)], client_max_size=1 << 20)
+    app[API] = api
+    app.on_response_prepare.append(add_headers)
+    app.cleanup_ctx.append(_life)
+    app.add_routes(api.routes())
+    app.router.add_get("/{path:.*}", Page(config.client).serve)
+    return app
+
+
+async def _life(app: web.Application) -> AsyncIterator[None]:
+    """Start the threads and queues with the loop; stop them in order: viewers, sessions, threads, builds."""
+    api = app[API]
+    if api.config.udp_ports:
+        aiortc_compat.use_udp_ports(asyncio.get_running_loop(), *api.config.udp_ports)
+    with tempfile.TemporaryDirectory(prefix="talkshot-") as uploads:
+        api.uploads = Path(uploads)
+        api.jobs.start()
+        api.sessions.start(Workers.start())
+        yield
+        await api.sessions.close()
+        await api.jobs.close()
+
+
+def run(config: Config) -> None:
+    """Serve until SIGINT or SIGTERM. Raises ConfigError where the address cannot be listened on."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    for noisy in ("aioice", "aiortc", "aiohttp.access"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    asyncio.run(_serve(config))
+
+
+async def _serve(config: Config) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for sign in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(sign, stop.set)
+    runner = web.AppRunner(make_app(config), access_log=None, shutdown_timeout=SHUTDOWN)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, config.host, config.port)
+        try:
+            await site.start()
+        except OSError as e:
+            remedy = "choose another with --port" if e.errno == 98 else "check --host and --port"
+            raise ConfigError(f"cannot listen on {config.host}:{config.port} ({e.strerror}); {remedy}") from e
+        print(f"Talkshot is ready: {_address(config, runner)}", flush=True)
+        await stop.wait()
+        print("stopping", flush=True)
+    finally:
+        await runner.cleanup()
+
+
+def _address(config: Config, runner: web.AppRunner) -> str:
+    port = runner.addresses[0][1]
+    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "::1": "[::1]"}.get(config.host, config.host)
+    return f"http://{host}:{port}/"
