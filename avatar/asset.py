@@ -1,18 +1,34 @@
-"""The avatar file: what the builder writes and every runtime reads."""
+"""The avatar: what the builder makes and every runtime reads, in memory and as NAME.avatar.
+
+The file is a zip of plainly stored members: manifest.json (schema version, sha256 of the others, whatever is not an array or
+a picture), tensors.safetensors, background.webp, preview.webp. Nothing in it can run. With an open body model
+everything needed is inside; of a licensed one only its sha256 and parameters are (see licensed.py).
+"""
 
 from __future__ import annotations
 
+import io
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
-from avatar.render.contract import Camera
+from avatar import archive, licensed, manifest, migrate, tensors
+from avatar.archive import BACKGROUND, PREVIEW, TENSORS, AvatarError
+from avatar.manifest import FRAMINGS, MAX_SIDE
+from avatar.migrate import SCHEMA
+from avatar.render.contract import LAYERS, Camera
 from models.skinning import F32, I32, SkinnedMesh, SparseDirections
 
-SCHEMA = 1
-FRAMINGS = ("head", "bust", "half", "full")
+__all__ = ["FRAMINGS", "SCHEMA", "Avatar", "AvatarError", "FaceMap", "Gaussians", "State", "load", "save", "summary"]
+
+MAX_PREVIEW = 1024  # px
+MAX_PIXELS = 40_000_000
 
 
 @dataclass(frozen=True)
@@ -57,9 +73,13 @@ class Avatar:
 
     name: str
     mesh: SkinnedMesh  # union mesh: body + mouth card + shell
-    part: NDArray[np.uint8]  # (F,) of each triangle: 0 skin, 1 2 eyes, 3 tongue, 4 5 teeth, 6-9 lashes, 20 shell, 21 card
+    part: NDArray[
+        np.uint8
+    ]  # (F,) of each triangle: 0 skin, 1 2 eyes, 3 tongue, 4 5 teeth, 6-9 lashes, 20 shell, 21 card
     occluder: NDArray[np.bool_]  # (F,) drawn in the depth pre-pass
-    correction: SparseDirections  # (B <= 8) linear bases in the rest pose; basis 0 is "photo": 1 redraws the photo's face
+    correction: (
+        SparseDirections  # (B <= 8) linear bases in the rest pose; basis 0 is "photo": 1 redraws the photo's face
+    )
     gaussians: Gaussians
     camera: Camera  # of the photo, at the resolution of `background`
     view: tuple[float, float, float, float]  # x0, y0, width, height in camera pixels: the default live framing
@@ -67,7 +87,9 @@ class Avatar:
     photo: State
     neutral: State
     face_map: FaceMap
-    limits: dict[str, tuple[tuple[float, float], ...]]  # joint name -> ((min, max) rad) for x, y, z, relative to the photo
+    limits: dict[
+        str, tuple[tuple[float, float], ...]
+    ]  # joint name -> ((min, max) rad) for x, y, z, relative to the photo
     background: NDArray[np.uint8]  # (H, W, 3) sRGB, the photo with the person painted out
     preview: NDArray[np.uint8]  # (h, w, 3) sRGB
     body_model: dict[str, Any]  # name, sha256, licence, betas
@@ -75,3 +97,166 @@ class Avatar:
     quality: dict[str, float] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     provenance: dict[str, Any] = field(default_factory=dict)  # builder version, settings, seed, consent note
+
+
+# ---- the file ---------------------------------------------------------------------------------------------------------
+
+
+def save(avatar: Avatar, path: str | os.PathLike[str], model_folders: Sequence[Path] = ()) -> None:
+    """Write NAME.avatar, whole or not at all; the same avatar gives the same bytes.
+
+    Raises AvatarError naming what about the avatar would not be read back, OSError when the folder cannot be written.
+    """
+    path = Path(path)
+    try:
+        fields = manifest.encode(avatar)
+        is_open = licensed.is_open(avatar.body_model)
+        arrays, specs = _flatten(avatar), dict(tensors.COMMON)
+        if is_open:
+            arrays, specs = arrays | _mesh_arrays(avatar.mesh), specs | tensors.MESH
+        else:
+            arrays |= licensed.strip(avatar.mesh, avatar.body_model, model_folders)
+            specs |= licensed.SPECS
+        _check_together(avatar)
+        data = tensors.encode(arrays, specs)
+    except AvatarError as e:
+        raise AvatarError(f"{path.name} was not written: {e}") from e
+    members = {TENSORS: data, BACKGROUND: _webp(avatar.background, 92), PREVIEW: _webp(avatar.preview, 85)}
+    archive.write(path, {"schema": SCHEMA, "mesh": "stored" if is_open else "licensed", **fields}, members)
+
+
+def load(path: str | os.PathLike[str], model_folders: Sequence[Path] = ()) -> Avatar:
+    """Read and check NAME.avatar of this or an older schema. Raises AvatarError: the thing, what was found, what to do.
+
+    model_folders: where to look for a licensed body model, besides models/licensed/ and $TALKSHOT_MODELS.
+    """
+    path = Path(path)
+    found, members = archive.read(path)
+    try:
+        found, members = migrate.migrate(found, members)
+        fields = manifest.decode(found)
+        is_open = found.get("mesh") != "licensed"
+        arrays = tensors.decode(members[TENSORS], tensors.COMMON | (tensors.MESH if is_open else licensed.SPECS))
+        mesh = _mesh(arrays) if is_open else licensed.restore(arrays, fields["body_model"], model_folders)
+        avatar = _avatar(fields, arrays, mesh, members)
+        _check_together(avatar)
+    except AvatarError as e:
+        raise AvatarError(f"{path}: {e}") from e
+    return avatar
+
+
+def summary(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """What a gallery shows of a file, without its arrays: name, framing, width, height, warnings, quality, preview (webp).
+
+    Raises AvatarError.
+    """
+    path = Path(path)
+    found, members = archive.read(path)
+    try:
+        found, members = migrate.migrate(found, members)
+        fields = manifest.decode(found)
+    except AvatarError as e:
+        raise AvatarError(f"{path}: {e}") from e
+    camera = fields["camera"]
+    size = {"width": camera["width"], "height": camera["height"], "preview": members[PREVIEW]}
+    return {k: fields[k] for k in ("name", "framing", "warnings", "quality")} | size
+
+
+def _flatten(a: Avatar) -> tensors.Tensors:
+    """Every array but the mesh's and the pictures."""
+    arrays: tensors.Tensors = {"part": a.part, "occluder": a.occluder}
+    arrays |= _directions_arrays("correction", a.correction)
+    for prefix, thing in (
+        ("gaussians", a.gaussians),
+        ("photo", a.photo),
+        ("neutral", a.neutral),
+        ("face_map", a.face_map),
+    ):
+        arrays |= {f"{prefix}.{k}": v for k, v in vars(thing).items()}
+    return arrays
+
+
+def _mesh_arrays(m: SkinnedMesh) -> tensors.Tensors:
+    names = ("vertices", "faces", "joints", "parents", "joint_index", "joint_weight", "pose_feature")
+    arrays: tensors.Tensors = {f"mesh.{k}": getattr(m, k) for k in names}
+    return (
+        arrays
+        | _directions_arrays("mesh.expression", m.expression)
+        | _directions_arrays("mesh.pose_corrective", m.pose_corrective)
+    )
+
+
+def _directions_arrays(name: str, d: SparseDirections) -> tensors.Tensors:
+    return {f"{name}.{k}": v for k, v in vars(d).items()}
+
+
+def _directions(arrays: tensors.Tensors, name: str) -> SparseDirections:
+    return SparseDirections(*(arrays[f"{name}.{k}"] for k in ("indptr", "vertex", "offset")))
+
+
+def _mesh(t: tensors.Tensors) -> SkinnedMesh:
+    """The stored mesh; skinning weights are made to sum to 1 after half precision."""
+    weight = t["mesh.joint_weight"]
+    total = weight.sum(1, keepdims=True)
+    if weight.size and np.abs(total - 1).max() > 0.02:
+        raise AvatarError("mesh.joint_weight has rows that do not sum to 1")
+    return SkinnedMesh(
+        t["mesh.vertices"], t["mesh.faces"], t["mesh.joints"], t["mesh.parents"], t["mesh.joint_index"],
+        weight / total, _directions(t, "mesh.expression"), t["mesh.pose_feature"], _directions(t, "mesh.pose_corrective"),
+    )  # fmt: skip
+
+
+def _avatar(fields: dict[str, Any], t: tensors.Tensors, mesh: SkinnedMesh, members: dict[str, bytes]) -> Avatar:
+    def part(cls: type, name: str) -> Any:
+        return cls(**{k: t[f"{name}.{k}"] for k in cls.__dataclass_fields__})
+
+    camera = Camera(**fields.pop("camera"))
+    return Avatar(
+        mesh=mesh, part=t["part"], occluder=t["occluder"], correction=_directions(t, "correction"),
+        gaussians=part(Gaussians, "gaussians"), photo=part(State, "photo"), neutral=part(State, "neutral"),
+        face_map=part(FaceMap, "face_map"), camera=camera,
+        background=_picture(members[BACKGROUND], BACKGROUND, MAX_SIDE), preview=_picture(members[PREVIEW], PREVIEW, MAX_PREVIEW),
+        **fields,
+    )  # fmt: skip
+
+
+def _check_together(a: Avatar) -> None:
+    """What no single array or field can tell. Raises AvatarError."""
+    if a.background.shape != (a.camera.height, a.camera.width, 3):
+        raise AvatarError(
+            f"the background has shape {a.background.shape}, the camera is {a.camera.width}x{a.camera.height}"
+        )
+    m = a.mesh
+    if m.parents[0] != -1 or (m.parents[1:] < 0).any() or (m.parents[1:] >= np.arange(1, len(m.parents))).any():
+        raise AvatarError("mesh.parents is no tree with its root first and parents before children")
+    if ((m.joint_weight[:, :-1] == 0) & (m.joint_weight[:, 1:] != 0)).any():
+        raise AvatarError("mesh.joint_weight has an unused slot before a used one; unused slots come last")
+    if a.gaussians.count and a.gaussians.layer.max() >= len(LAYERS):
+        raise AvatarError(
+            f"gaussians.layer goes up to {a.gaussians.layer.max()}, this version knows {len(LAYERS)} layers"
+        )
+    V, F = len(m.vertices), len(m.faces)
+    if len(a.part) != F or len(a.occluder) != F or a.correction.vertex.max(initial=0) >= V:
+        raise AvatarError(f"part, occluder or correction do not fit the mesh of {V} vertices and {F} triangles")
+    if a.gaussians.face.max(initial=0) >= F or a.mesh.expression.count != len(a.neutral.expression):
+        raise AvatarError(f"gaussians.face or the expressions do not fit the mesh of {F} triangles")
+
+
+def _webp(rgb: NDArray[np.uint8], quality: int) -> bytes:
+    out = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(rgb)).save(out, "WEBP", quality=quality, method=4)
+    return out.getvalue()
+
+
+def _picture(data: bytes, name: str, longest: int) -> NDArray[np.uint8]:
+    """(H, W, 3); the size is looked at before anything is decoded."""
+    try:
+        with Image.open(io.BytesIO(data), formats=("WEBP",)) as image:
+            W, H = image.size
+            if max(W, H) > longest or W * H > MAX_PIXELS:
+                raise AvatarError(f"{name} is {W}x{H}, at most {longest} px a side are allowed")
+            return np.asarray(image.convert("RGB"))
+    except AvatarError:
+        raise
+    except Exception as e:  # Pillow raises UnidentifiedImageError, OSError, ValueError, DecompressionBombError, ...
+        raise AvatarError(f"{name} is no WebP picture ({e})") from e

@@ -73,7 +73,7 @@ def tiny() -> Avatar:
     joints = np.zeros((55, 3), np.float32)
     parents = np.arange(-1, 54, dtype=np.int32)
     index = np.tile(np.array([0, HEAD], np.uint8), (n * n, 1))
-    weight = np.stack([0.5 - gy.ravel(), 0.5 + gy.ravel()], 1).astype(np.float32)
+    weight = np.stack([0.5 - 0.9 * gy.ravel(), 0.5 + 0.9 * gy.ravel()], 1).astype(np.float32)
     rng = np.random.default_rng(5)
     dense = np.zeros((n * n, 3, 3), np.float32)
     dense[: n * n // 2, 1, 0] = dense[n * n // 2 :, 1, 1] = dense[3:9, 2, 2] = 0.01
