@@ -26,8 +26,10 @@ export interface Session {
   token: string;
   whep: string;
   audio: string;
-  /** Lets others watch without the right to drive, where the server hands one out. */
+  /** Lets others watch, without the right to drive. */
   viewer_token?: string;
+  /** STUN and TURN servers, where the server's settings name some. */
+  ice_servers?: RTCIceServer[];
 }
 
 /** What the server says about a running session; a field is missing when it does not know. */
@@ -36,7 +38,8 @@ export interface SessionStatus {
   fps?: number;
   skew_ms?: number;
   viewers?: number;
-  speaking?: boolean;
+  /** Why the session no longer runs, if so. */
+  error?: string;
 }
 
 export class ApiError extends Error {
@@ -50,16 +53,26 @@ export class ApiError extends Error {
     this.name = "ApiError";
   }
 
-  /** Message and remedy as one text. */
+  /** Message and remedy as sentences. */
   get words(): string {
-    return this.remedy ? `${this.message} ${this.remedy}` : this.message;
+    return sentences(this.message, this.remedy);
   }
+}
+
+/** Several remarks as one text of whole sentences; the server writes its own in lower case and without a full stop. */
+export function sentences(...remarks: (string | null | undefined)[]): string {
+  const whole = remarks.map((remark) => remark?.trim()).filter((remark): remark is string => Boolean(remark));
+  return whole.map((remark) => capital(remark) + (/[.!?…]$/.test(remark) ? "" : ".")).join(" ");
+}
+
+function capital(text: string): string {
+  return text.charAt(0).toUpperCase() + text.slice(1);
 }
 
 /** Any thrown value as a sentence for the user. */
 export function inWords(error: unknown): string {
   if (error instanceof ApiError) return error.words;
-  return error instanceof Error ? error.message : String(error);
+  return sentences(error instanceof Error ? error.message : String(error));
 }
 
 const NO_ANSWER = "The server does not answer.";

@@ -37,16 +37,17 @@ export class Call {
     this.wake?.();
   }
 
-  /** Leaves the call; one's own session is deleted, also while the page goes away. */
-  close(): void {
+  /** Leaves the call; one's own session is deleted, also while the page goes away. Resolves when it is gone. */
+  async close(): Promise<void> {
     if (this.stop.signal.aborted) return;
     this.stop.abort(new DOMException("The call was closed.", "AbortError"));
-    this.dropSession();
+    await this.dropSession();
   }
 
-  private dropSession(): void {
-    if (this.session) api.deleteSession(this.session).catch(() => undefined);
+  private async dropSession(): Promise<void> {
+    const { session } = this;
     this.session = null;
+    if (session) await api.deleteSession(session).catch(() => undefined);
   }
 
   private tell(state: CallState): void {
@@ -65,6 +66,7 @@ export class Call {
         this.tell({ name: "live", player });
         words = await Promise.race([player.lost, aborted(signal)]);
         player.close();
+        await this.checkSession(signal);
       } catch (error) {
         if (signal.aborted) return;
         if (isFinal(error)) return this.end(api.inWords(error));
@@ -80,13 +82,17 @@ export class Call {
     }
     this.session ??= await this.createSession(this.source.avatar.id, signal);
     try {
-      return await WhepPlayer.open(this.session.whep, this.session.token, signal);
+      return await this.openPlayer(this.session, signal);
     } catch (error) {
       // The server forgot the session (it was restarted, or the session stood unused too long): begin a new one.
       if (!(error instanceof api.ApiError) || !GONE.includes(error.status)) throw error;
       this.session = await this.createSession(this.source.avatar.id, signal);
-      return WhepPlayer.open(this.session.whep, this.session.token, signal);
+      return this.openPlayer(this.session, signal);
     }
+  }
+
+  private openPlayer({ whep, token, ice_servers }: api.Session, signal: AbortSignal): Promise<WhepPlayer> {
+    return WhepPlayer.open(whep, token, signal, ice_servers);
   }
 
   private async createSession(avatar: string, signal: AbortSignal): Promise<api.Session> {
@@ -99,8 +105,17 @@ export class Call {
     return session;
   }
 
+  /** After a loss: a session that failed on the server is replaced, and its reason told. */
+  private async checkSession(signal: AbortSignal): Promise<void> {
+    if (!this.session || signal.aborted) return;
+    const status = await api.sessionStatus(this.session).catch(() => null);
+    if (!status?.error) return;
+    void this.dropSession();
+    throw new api.ApiError(status.error, 503);
+  }
+
   private end(words: string): void {
-    this.dropSession();
+    void this.dropSession();
     this.tell({ name: "ended", words });
   }
 

@@ -18,10 +18,11 @@ export class Gallery {
   private chosen = "";
   private readonly list = need<HTMLUListElement>("#gallery");
 
-  /** `onOpen` hears whom to call, `onRemoved` who is gone. */
+  /** `onOpen` hears whom to call; `leave` ends a call with someone who is about to be removed. */
   constructor(
     private readonly onOpen: (avatar: api.Avatar) => void,
-    private readonly onRemoved: (id: string) => void,
+    private readonly leave: (id: string) => Promise<void>,
+    private readonly onRemoved: () => void,
   ) {}
 
   /** Reads the list anew; rejects with `ApiError`. */
@@ -73,12 +74,13 @@ export class Gallery {
     button.onclick = async () => {
       if (!(await confirmRemoval(avatar.name))) return;
       try {
+        await this.leave(avatar.id);
         await api.deleteAvatar(avatar.id);
         await this.load();
-        this.onRemoved(avatar.id);
       } catch (error) {
         notice(api.inWords(error), "error", "gallery");
       }
+      this.onRemoved();
     };
     return button;
   }

@@ -25,13 +25,14 @@ class Page {
   private readonly invite = new InviteButton();
   private readonly gallery = new Gallery(
     (avatar) => this.dial({ kind: "own", avatar }),
-    (id) => void this.removed(id),
+    (id) => this.leave(id),
+    () => void this.openFirst(),
   );
   private readonly upload = new Upload((avatar) => void this.built(avatar));
 
   async start(): Promise<void> {
     bindFiguresToggle();
-    window.addEventListener("pagehide", () => this.call?.close());
+    window.addEventListener("pagehide", () => void this.call?.close());
     // A page that comes back from the browser's memory finds its session gone and begins another.
     window.addEventListener("pageshow", ({ persisted }) => persisted && this.source && this.dial(this.source, true));
     window.addEventListener("hashchange", () => readInvitation(location.hash) && location.reload());
@@ -77,7 +78,7 @@ class Page {
   private dial(source: Source, again = false): void {
     const same = this.source?.kind === "own" && source.kind === "own" && this.source.avatar.id === source.avatar.id;
     if (same && !again && this.call) return;
-    this.hangUp();
+    void this.hangUp();
     this.source = source;
     if (source.kind === "own") {
       const { id, name, width, height } = source.avatar;
@@ -88,14 +89,15 @@ class Page {
     this.call = new Call(source, (state, session) => this.show(state, session));
   }
 
-  private hangUp(): void {
-    this.call?.close();
+  private async hangUp(): Promise<void> {
+    const closed = this.call?.close();
     this.call = null;
     this.meter?.stop();
     this.meter = null;
     this.controls.use(null);
     this.invite.use(null);
     this.stage.clear();
+    await closed;
   }
 
   private show(state: CallState, session: api.Session | null): void {
@@ -127,11 +129,11 @@ class Page {
     need("#stage").scrollIntoView({ block: "nearest", behavior: "smooth" });
   }
 
-  private async removed(id: string): Promise<void> {
+  /** Ends the call with one avatar, if it is the one being called. */
+  private async leave(id: string): Promise<void> {
     if (this.source?.kind !== "own" || this.source.avatar.id !== id) return;
-    this.hangUp();
     this.source = null;
-    await this.openFirst();
+    await this.hangUp();
   }
 }
 

@@ -1,5 +1,5 @@
 /** What the page shows of a build, reduced from what the server says about its job. */
-import type { Job } from "./api.ts";
+import { sentences, type Job } from "./api.ts";
 
 export type Phase = "sending" | "queued" | "building" | "done" | "failed" | "cancelled";
 
@@ -30,9 +30,9 @@ export function building(progress: Progress, job: Job): Progress {
   const fraction = Math.max(progress.fraction, done);
   switch (job.state) {
     case "queued":
-      return { ...progress, phase: "queued", fraction, words: job.message || "Waiting for the builds before this one" };
+      return { ...progress, phase: "queued", fraction, words: capital(job.message) || "Waiting for the builds before this one" };
     case "running":
-      return { ...progress, phase: "building", fraction, words: job.message || sentence(job.stage) || "Building" };
+      return { ...progress, phase: "building", fraction, words: capital(job.message || job.stage) || "Building" };
     case "done":
       return { phase: "done", fraction: 1, words: "Done", avatar: avatarId(job) };
     case "failed":
@@ -51,9 +51,9 @@ function avatarId(job: Job): string | null {
 }
 
 function failure(job: Job): string {
-  return [job.error, job.remedy].filter(Boolean).join(" ") || "The build failed without a reason.";
+  return sentences(job.error || "The build failed, and the server gives no reason", job.remedy);
 }
 
-function sentence(text: string | undefined): string {
-  return text ? text[0]?.toUpperCase() + text.slice(1) : "";
+function capital(text: string | undefined): string {
+  return text ? text.charAt(0).toUpperCase() + text.slice(1) : "";
 }

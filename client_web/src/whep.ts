@@ -29,9 +29,13 @@ export class WhepPlayer {
   readonly lost: Promise<string>;
   private lose!: (reason: string) => void;
   private resource: string | null = null;
-  private readonly peer = new RTCPeerConnection({ iceServers: [], bundlePolicy: "max-bundle" });
+  private readonly peer: RTCPeerConnection;
 
-  private constructor(private readonly token: string | undefined) {
+  private constructor(
+    private readonly token: string | undefined,
+    iceServers: RTCIceServer[],
+  ) {
+    this.peer = new RTCPeerConnection({ iceServers, bundlePolicy: "max-bundle" });
     this.lost = new Promise((resolve) => {
       this.lose = resolve;
     });
@@ -42,8 +46,13 @@ export class WhepPlayer {
    * Connects and waits for the first picture. Rejects with `ApiError` when the server refuses, with `MediaBlocked`
    * when no path opens, or with the signal's reason; nothing stays open then.
    */
-  static async open(path: string, token: string | undefined, signal: AbortSignal): Promise<WhepPlayer> {
-    const player = new WhepPlayer(token);
+  static async open(
+    path: string,
+    token: string | undefined,
+    signal: AbortSignal,
+    iceServers: RTCIceServer[] = [],
+  ): Promise<WhepPlayer> {
+    const player = new WhepPlayer(token, iceServers);
     try {
       await player.negotiate(path, signal);
       await player.connected(signal);

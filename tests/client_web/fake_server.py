@@ -25,6 +25,8 @@ from aiohttp import WSMsgType, web
 from aiortc import MediaStreamTrack, RTCPeerConnection, RTCSessionDescription
 from numpy.typing import NDArray
 
+from server.security import HEADERS
+
 DIST = Path(__file__).resolve().parents[2] / "client_web" / "dist"
 SIZE = 256  # px; small, for the encoder's sake
 FPS = 25
@@ -222,7 +224,10 @@ class FakeServer:
         self.requests.append(f"{request.method} {request.path}")
         if self.down and request.path != "/" and not request.path.startswith("/assets"):
             return _problem(503, "the server is restarting")
-        return await handler(request)
+        response = await handler(request)
+        if not response.prepared:
+            response.headers.update(HEADERS)
+        return response
 
     def _owned(self, request: web.Request, *, viewer: bool = False) -> Session:
         session = self.sessions.get(request.match_info["id"])
