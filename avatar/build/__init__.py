@@ -1,0 +1,1 @@
+"""A photo becomes an avatar, one file a stage."""

@@ -1,0 +1,68 @@
+"""Which vertices and triangles of the body model are what: loose parts, arms, the mouth's inside, lids and lips."""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+from numpy.typing import NDArray
+
+from avatar.build import landmarks as lm
+from models.body import BodyModel
+from models.motion import JOINT
+
+SKIN, LEFT_EYE, RIGHT_EYE, TONGUE, UPPER_TEETH, LOWER_TEETH = range(6)  # of BodyModel.face_part; 6-9 are lashes
+SHELL, CARD = 20, 21  # further parts of the union mesh
+RIGID = (LEFT_EYE, RIGHT_EYE, TONGUE, UPPER_TEETH, LOWER_TEETH)
+
+_HEAD = ("head", "jaw", "left_eye_smplhf", "right_eye_smplhf")
+
+
+class Anatomy:
+    """Index sets of one body model, found once. Masks are over its vertices (V,)."""
+
+    def __init__(self, model: BodyModel) -> None:
+        self.model = model
+        V = len(model.v_template)
+        w = model.weights
+        self.head = w[:, [JOINT[n] for n in _HEAD]].sum(1)  # weight of the head's bones
+        self.neck = w[:, JOINT["neck"]]
+        lower = ("left_elbow", "right_elbow", "left_wrist", "right_wrist")
+        self.lower_arm = w[:, [JOINT[n] for n in lower]].sum(1) + w[:, 25:].sum(1) > 0.2
+        self.skin = self.of_part(SKIN)
+        self.inner_mouth = self._region("inner_mouth", V)
+        corners = model.faces[model.landmarks.faces_idx] if model.landmarks is not None else np.zeros((0, 3), int)
+        self.landmark_corners = corners  # (468, 3)
+        self.lips = self._region("upper_lip", V) | self._region("lower_lip", V)
+        self.left_lids = self._region("left_upper_lid", V) | self._region("left_lower_lid", V)
+        self.right_lids = self._region("right_upper_lid", V) | self._region("right_lower_lid", V)
+
+    def _region(self, name: str, V: int) -> NDArray[np.bool_]:
+        mask = np.zeros(V, bool)
+        mask[self.model.region(name)] = True
+        return mask
+
+    def of_part(self, *parts: int) -> NDArray[np.bool_]:
+        mask = np.zeros(len(self.model.v_template), bool)
+        mask[self.model.faces[np.isin(self.model.face_part, parts)]] = True
+        return mask
+
+    def landmark_matrix(self):  # type: ignore[no-untyped-def]
+        """(468, V) sparse: landmarks of vertices."""
+        import scipy.sparse as sp
+
+        rows = np.repeat(np.arange(468), 3)
+        assert self.model.landmarks is not None
+        shape = (468, len(self.model.v_template))
+        return sp.csr_matrix((self.model.landmarks.bary.ravel(), (rows, self.landmark_corners.ravel())), shape=shape)
+
+
+@functools.lru_cache(maxsize=2)
+def of(model: BodyModel) -> Anatomy:
+    return Anatomy(model)
+
+
+LID_PAIRS = {
+    "Right": tuple(zip(lm.RIGHT_UPPER_LID, lm.RIGHT_LOWER_LID)),
+    "Left": tuple(zip(lm.LEFT_UPPER_LID, lm.LEFT_LOWER_LID)),
+}

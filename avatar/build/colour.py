@@ -1,0 +1,223 @@
+"""Stage colour: a first colour for every Gaussian, hidden ones included, then all of them at once in closed form.
+
+What the photo does not show is filled over the mesh by a harmonic function of what it shows; above the jaw the rim of the
+matte (mostly hair) fills what lies behind it. The picture is linear in the colours (rgb * alpha = W c), so the colours
+that redraw the photo are the solution of a ridge-regularised least-squares problem: conjugate gradients, 25 steps.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import scipy.sparse as sp
+import scipy.sparse.linalg as sl
+from numpy.typing import NDArray
+
+from avatar.asset import Gaussians
+from avatar.build import anatomy, eyes
+from avatar.build.kinematics import F64
+from avatar.build.landmarks import LEFT_EYE, OVAL, RIGHT_EYE
+from avatar.build.mesh import UnionMesh, unit
+from avatar.build.observe import Observation
+from avatar.build.refine import adjacency
+from avatar.build.seed import Seeds
+from avatar.render import cpu
+from avatar.render.contract import LAYER
+from models.body import BodyModel
+from models.matting import push_pull
+from models.motion import HEAD, JOINT
+
+RIDGE_SEEN, RIDGE_UNDERLAY, RIDGE_HIDDEN, RIDGE_FRINGE = 0.02, 0.1, 1.0, 5.0  # towards the first colour
+STEPS = 25
+RIM_DIRECTIONS = 96
+DARK = np.array([0.20, 0.07, 0.06])  # the depth of a mouth
+TEETH, LOWER_TEETH, TONGUE = np.array([0.82, 0.78, 0.72]), np.array([0.74, 0.70, 0.64]), np.array([0.50, 0.22, 0.21])
+
+
+def sample(image: NDArray, pixels: NDArray) -> F64:
+    """Bilinear colours (N, C) at pixels (N, 2), whose centres lie at .5. (cv2.remap stops at 32,767 points a row.)"""
+    H, W = image.shape[:2]
+    x = np.clip(pixels[:, 0] - 0.5, 0, W - 1.001)
+    y = np.clip(pixels[:, 1] - 0.5, 0, H - 1.001)
+    i, j = x.astype(int), y.astype(int)
+    a, b = (x - i)[:, None], (y - j)[:, None]
+    top = image[j, i] * (1 - a) + image[j, i + 1] * a
+    return top * (1 - b) + (image[j + 1, i] * (1 - a) + image[j + 1, i + 1] * a) * b
+
+
+def first_colours(model: BodyModel, o: Observation, mesh: UnionMesh, seeds: Seeds) -> F64:
+    """(N, 3): the photo's where it shows the Gaussian, the fill elsewhere."""
+    vertex, skin_tone = _vertex_colours(model, o, mesh)
+    corners = mesh.skin.faces[seeds.face]
+    on_body = corners.max(1) < mesh.body_vertices
+    c = corners.clip(0, mesh.body_vertices - 1)
+    w = np.concatenate([1 - seeds.bary.sum(1, keepdims=True), seeds.bary], 1)
+    colour = np.where(on_body[:, None], np.einsum("nk,nkc->nc", w, vertex[c]), skin_tone)
+    shown = seeds.seen | seeds.drawn
+    colour[shown] = sample(o.foreground, seeds.pixel[shown])
+    _colour_eyes(model, o, mesh, seeds, colour, skin_tone)
+    card = (mesh.part[seeds.face] == anatomy.CARD) & ~shown
+    if card.any() and mesh.card_core is not None:
+        teeth = push_pull(o.foreground, mesh.card_core.astype(np.float32))
+        colour[card] = sample(teeth, seeds.pixel[card])
+    return colour.clip(0, 1)
+
+
+def _vertex_colours(model: BodyModel, o: Observation, mesh: UnionMesh) -> tuple[F64, F64]:
+    """(V, 3) of the body's vertices, and the face's mean colour (3,)."""
+    a = anatomy.of(model)
+    n = mesh.body_vertices
+    body = mesh.skin.faces[mesh.part < anatomy.SHELL]
+    points = o.camera.camera_from_world(mesh.posed[:n])
+    pixels = o.camera.project(mesh.posed[:n])[:, :2]
+    known = _seen_vertices(o, mesh, body, points, pixels) & a.skin & ~a.inner_mouth & ~_in_eyes(o, pixels)
+    colours = sample(cv2.GaussianBlur(o.foreground, (0, 0), max(unit(o), 0.6)), pixels)
+    face = np.intersect1d(np.flatnonzero(known), a.landmark_corners.ravel())
+    tone = colours[face].mean(0) if len(face) else np.full(3, 0.5)
+    A = adjacency(body, n)
+    L = sp.diags(np.asarray(A.sum(1)).ravel()) - A
+    hold = np.where(known, 1e4, 1e-4)
+    right = hold[:, None] * np.where(known[:, None], colours, tone)
+    filled = sl.splu((L + sp.diags(hold)).tocsc()).solve(right)
+    filled = _fill_from_rim(model, o, filled, known, pixels)
+    return _inside_of_mouth(model, filled, tone), tone
+
+
+def _seen_vertices(o: Observation, mesh: UnionMesh, body: NDArray, points: F64, pixels: F64) -> NDArray[np.bool_]:
+    """Vertices well inside the matte that face the camera and nothing hides."""
+    H, W = o.alpha.shape
+    inside = ((pixels > 1) & (pixels < [W - 2, H - 2])).all(1)
+    q = np.floor(pixels).astype(int).clip(0, [W - 1, H - 1])
+    depth, _ = cpu.zbuffer(o.camera.project(mesh.posed), mesh.skin.faces, W, H)
+    r = 2 * round(2 * unit(o)) + 1
+    safe = cv2.erode((o.alpha > 0.9).astype(np.uint8), np.ones((r, r)), borderType=cv2.BORDER_REPLICATE) > 0
+    tri = points[body]
+    normal = np.zeros_like(points)
+    for i in range(3):
+        np.add.at(normal, body[:, i], np.cross(tri[:, 1] - tri[:, 0], tri[:, 2] - tri[:, 0]))
+    cosine = np.abs((normal * points).sum(1)) / (np.linalg.norm(normal, axis=1) * np.linalg.norm(points, axis=1) + 1e-12)
+    return inside & (depth[q[:, 1], q[:, 0]] > points[:, 2] - 0.003) & safe[q[:, 1], q[:, 0]] & (cosine > 0.3)
+
+
+def _in_eyes(o: Observation, pixels: F64, grow: float = 1.25) -> NDArray[np.bool_]:
+    mask = np.zeros(o.alpha.shape, np.uint8)
+    for ring in (RIGHT_EYE, LEFT_EYE):
+        p = o.landmarks[list(ring)]
+        cv2.fillConvexPoly(mask, cv2.convexHull(((p - p.mean(0)) * grow + p.mean(0)).astype(np.int32)), 1)
+    H, W = mask.shape
+    q = np.floor(pixels).astype(int).clip(0, [W - 1, H - 1])
+    return mask[q[:, 1], q[:, 0]] > 0
+
+
+def _fill_from_rim(model: BodyModel, o: Observation, colours: F64, known: NDArray, pixels: F64) -> F64:
+    """Hidden skin of the head above the jaw takes the colour of the matte's rim in its direction: hair stays hair."""
+    a = anatomy.of(model)
+    centre = o.landmarks[list(OVAL)].mean(0)
+    chosen = np.flatnonzero(~known & (model.weights[:, HEAD] > 0.9) & ~a.inner_mouth & a.skin)
+    away = pixels[chosen] - centre
+    rim = _rim_colours(o, centre)
+    share = np.clip((0.2 - away[:, 1] / (np.linalg.norm(away, axis=1) + 1e-6)) / 0.3, 0, 1)[:, None]
+    k = ((np.arctan2(away[:, 1], away[:, 0]) + np.pi) / (2 * np.pi) * RIM_DIRECTIONS).astype(int) % RIM_DIRECTIONS
+    crown = np.median(rim[int(RIM_DIRECTIONS * 0.17) : int(RIM_DIRECTIONS * 0.33)], 0)
+    v = model.v_template[chosen]
+    ears = model.joint_regressor[JOINT["left_eye_smplhf"]] @ model.v_template  # heights from the eyes, in metres
+    behind = np.clip((ears[2] - 0.136 - v[:, 2]) / 0.02, 0, 1) * np.clip((v[:, 1] - (ears[1] - 0.089)) / 0.03, 0, 1)
+    out = colours.copy()
+    out[chosen] = (1 - share) * colours[chosen] + share * rim[k]
+    out[chosen] = (1 - behind[:, None]) * out[chosen] + behind[:, None] * crown
+    return out
+
+
+def _rim_colours(o: Observation, centre: NDArray) -> F64:
+    """(RIM_DIRECTIONS, 3) colours just inside the matte's edge, by direction from the face's centre."""
+    H, W = o.alpha.shape
+    blurred = cv2.GaussianBlur(o.foreground, (0, 0), 2 * unit(o))
+    inset = max(round(8 * unit(o)), 3)
+    s = np.arange(0.3 * o.face_width, 1.4 * o.face_width)
+    rim = np.zeros((RIM_DIRECTIONS, 3))
+    for k in range(RIM_DIRECTIONS):
+        angle = (k + 0.5) / RIM_DIRECTIONS * 2 * np.pi - np.pi
+        x = (centre[0] + np.cos(angle) * s).clip(0, W - 1).astype(int)
+        y = (centre[1] + np.sin(angle) * s).clip(0, H - 1).astype(int)
+        out = np.flatnonzero(o.alpha[y, x] < 0.9)
+        end = int(out[0]) if len(out) else len(s) - 1
+        part = slice(max(0, end - inset), max(end - 2, max(0, end - inset) + 1))
+        rim[k] = blurred[y[part], x[part]].mean(0)
+    wrapped = np.concatenate([rim[-2:], rim, rim[:2]])
+    return np.stack([np.convolve(wrapped[:, c], np.ones(5) / 5, "valid") for c in range(3)], 1)
+
+
+def _inside_of_mouth(model: BodyModel, colours: F64, tone: F64) -> F64:
+    """Cavity that darkens with depth, shaded teeth, a low dark tongue."""
+    a = anatomy.of(model)
+    light = float(np.clip(tone.mean() / 0.55, 0.35, 1.25))
+    v = model.v_template
+    lips_z = v[a.landmark_corners[[13, 14, 78, 308]]].reshape(-1, 3)[:, 2].mean()
+    depth = np.clip((lips_z - v[:, 2]) / 0.02, 0, 1)[:, None]
+    out = colours.copy()
+    inner = a.inner_mouth
+    out[inner] = ((1 - depth) * colours * 0.6 + depth * DARK * light)[inner]
+    for part, colour, fade in ((anatomy.UPPER_TEETH, TEETH, 0.05), (anatomy.LOWER_TEETH, LOWER_TEETH, 0.045), (anatomy.TONGUE, TONGUE, 0.06)):
+        mask = a.of_part(part)
+        z = v[mask, 2]
+        out[mask] = colour * light * np.clip(1 - (z.max() - z) / fade, 0.25, 1)[:, None]
+    return out
+
+
+def _colour_eyes(model: BodyModel, o: Observation, mesh: UnionMesh, seeds: Seeds, colour: F64, tone: F64) -> None:
+    """Paint the hidden part of the eyeballs after what the photo shows of them; in place."""
+    part = mesh.part[seeds.face]
+    corners = mesh.skin.faces[seeds.face]
+    w = np.concatenate([1 - seeds.bary.sum(1, keepdims=True), seeds.bary], 1)
+    rest = mesh.skin.vertices.astype(np.float64)
+    for p, side in ((anatomy.LEFT_EYE, "Left"), (anatomy.RIGHT_EYE, "Right")):
+        on = part == p
+        if not on.any():
+            continue
+        faces = mesh.skin.faces[mesh.part == p]
+        ball = eyes.sphere(rest[np.unique(faces)])
+        posed = eyes.sphere(mesh.posed[np.unique(faces)])
+        at = np.einsum("nk,nkc->nc", w[on], rest[corners[on]]) - ball.centre
+        d = at / np.linalg.norm(at, axis=1, keepdims=True)
+        angle = np.arccos(np.clip(d[:, 2], -1, 1))
+        angles = d[:, :2] * (angle / np.maximum(np.sin(angle), 1e-6))[:, None]
+        shown = seeds.seen[on]
+        white = np.full(3, 0.45 + 0.5 * tone.mean())
+        brush = eyes.paint(angles[shown], colour[on][shown], eyes.iris_angle(posed, o.landmarks, side, o.camera), white)
+        colour[on] = np.where(shown[:, None], colour[on], brush(angles))
+
+
+def solve(o: Observation, mesh: UnionMesh, gaussians: Gaussians, seeds: Seeds) -> F64:
+    """(N, 3) colours that redraw the photo over the background, as near to the first colours as that allows."""
+    w = cpu.weights(mesh.posed.astype(np.float32), mesh.skin.faces, mesh.occluder, gaussians, o.camera)
+    alpha = w.alpha.reshape(-1)
+    keep = np.flatnonzero(alpha > 0.05)
+    A = w.matrix()[keep]
+    picture = o.rgb.reshape(-1, 3)[keep] / 255.0
+    back = o.background.reshape(-1, 3)[keep] / 255.0
+    b = picture - (1 - alpha[keep, None]) * back  # what the Gaussians must add over the background
+    ridge = np.where(seeds.seen, RIDGE_SEEN, np.where(seeds.drawn, RIDGE_UNDERLAY, RIDGE_HIDDEN))
+    ridge = ridge * np.where(seeds.layer == LAYER["fringe"], RIDGE_FRINGE, 1.0)
+    return ridge_solution(A, b, gaussians.colour.astype(np.float64), ridge[:, None]).clip(0, 1)
+
+
+def ridge_solution(A: sp.csr_matrix, b: F64, start: F64, ridge: F64) -> F64:
+    """argmin |A c - b|^2 + ridge |c - start|^2 by conjugate gradients, all columns at once."""
+    At = A.T.tocsr()
+
+    def normal(x: F64) -> F64:
+        return At @ (A @ x) + ridge * x
+
+    c = start.copy()
+    residual = At @ b + ridge * start - normal(c)
+    p = residual.copy()
+    size = (residual**2).sum(0)
+    for _ in range(STEPS):
+        Ap = normal(p)
+        step = size / np.maximum((p * Ap).sum(0), 1e-20)
+        c += step * p
+        residual -= step * Ap
+        new = (residual**2).sum(0)
+        p = residual + new / np.maximum(size, 1e-20) * p
+        size = new
+    return c

@@ -1,0 +1,234 @@
+"""Stage mesh: body + mouth card + shell become one skinned mesh, every part of which will carry Gaussians.
+
+The shell is a 2.5-D sheet over whatever the matte holds beyond the body: hair, collar, clothes, arms, hands. Its depth
+continues the body's. Arms and legs do not move: their weights go to the bone they hang from, in the body and in the shell
+alike, so that nothing tears where the two meet.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from avatar.build import anatomy, eyes
+from avatar.build.fit import Fit
+from avatar.build.kinematics import F64
+from avatar.build.landmarks import LIPS_INNER
+from avatar.build.observe import Observation
+from avatar.build.refine import Refined
+from avatar.render import cpu
+from models.body import BodyModel
+from models.matting import push_pull
+from models.motion import JOINT, JOINTS, LEFT_EYE, RIGHT_EYE, matrix_from_axis_angle
+from models.skinning import Poser, SkinnedMesh
+
+FACE_UNIT = 140.0  # px: lengths below in px are for a face this wide and grow with it
+SHELL_CELL = 4.0  # px
+SHELL_OVERLAP = 4.0  # px that the shell continues under the body's edge
+SHELL_BEHIND = 0.004  # m deeper there
+CARD_CELL = 2.0  # px
+CARD_GAP = 0.05  # of the face's width: lips farther apart show teeth that go on a card
+SOLID = 0.6  # alpha of all corners from which a shell triangle may hide what is behind it
+
+TORSO, HEAD, NECK = JOINT["spine3"], JOINT["head"], JOINT["neck"]
+SHELL_JOINTS = np.array([HEAD, NECK, TORSO, JOINT["spine2"], JOINT["spine1"], JOINT["pelvis"]])
+
+
+@dataclass(frozen=True)
+class UnionMesh:
+    """In the photo's pose and expression: `rest` is what skinning alone (no expression, no correctives) poses."""
+
+    skin: SkinnedMesh  # vertices: the open rest shape of the photo, expression and pose correctives included
+    part: NDArray[np.uint8]  # (F,)
+    occluder: NDArray[np.bool_]  # (F,)
+    body_vertices: int  # the first ones
+    pose: F64  # (55, 3) of the photo, limbs at rest
+    translation: F64  # (3,)
+    posed: F64  # (V, 3) m as in the photo
+    card_core: NDArray[np.bool_] | None  # (H, W) where the photo shows the inside of the mouth
+
+
+def unit(o: Observation) -> float:
+    return o.face_width / FACE_UNIT
+
+
+def build(model: BodyModel, o: Observation, fit: Fit, refined: Refined) -> UnionMesh:
+    body_faces = _body_faces(model, o, refined.vertices)
+    pixels = o.camera.project(refined.vertices)
+    height, width = o.alpha.shape
+    kept = model.faces[body_faces]
+    depth, ids = cpu.zbuffer(pixels, kept, width, height)
+    covered = ids >= 0
+    weights = _moving_weights(model)
+    shell_v, shell_f, shell_w, shell_solid = _shell(o, depth, covered, kept, ids, weights)
+    card_v, card_f, core = _mouth_card(model, o, refined.vertices)
+    n, c = len(refined.vertices), len(card_v)
+    posed = np.concatenate([refined.vertices, card_v, shell_v])
+    card_w = np.zeros((c, len(JOINTS)))
+    card_w[:, HEAD] = 1
+    skin, pose, posed = _unpose(model, o, fit, posed, np.concatenate([weights, card_w, shell_w]))
+    faces = np.concatenate([kept, card_f + n, shell_f + n + c]).astype(np.int32)
+    part = np.concatenate(
+        [model.face_part[body_faces], np.full(len(card_f), anatomy.CARD), np.full(len(shell_f), anatomy.SHELL)]
+    ).astype(np.uint8)
+    occluder = np.concatenate([np.ones(len(kept) + len(card_f), bool), shell_solid])
+    return UnionMesh(replace(skin, faces=faces), part, occluder, n, pose, fit.translation, posed, core)
+
+
+def _body_faces(model: BodyModel, o: Observation, vertices: F64) -> NDArray[np.int64]:
+    """Triangles of the body that take part: no lashes, nothing below the elbow, nothing far outside picture or matte."""
+    a = anatomy.of(model)
+    p = o.camera.project(vertices)[:, :2]
+    margin = 60 * unit(o)
+    size = np.array([o.camera.width, o.camera.height])
+    outside = ((p < -margin) | (p > size + margin)).any(1)
+    distance = cv2.distanceTransform((o.alpha < 0.35).astype(np.uint8), cv2.DIST_L2, 3)
+    q = np.floor(p).astype(int).clip(0, size - 1)
+    stray = distance[q[:, 1], q[:, 0]] > 3 * unit(o) + 1
+    f = model.faces
+    keep = (model.face_part <= anatomy.LOWER_TEETH) & ~a.lower_arm[f].any(1) & ~outside[f].all(1) & ~stray[f].all(1)
+    return np.flatnonzero(keep)
+
+
+def _moving_weights(model: BodyModel) -> F64:
+    """(V, J) weights with the limbs fixed to the trunk."""
+    w = model.weights.astype(np.float64).copy()
+    arms = [j for j, n in enumerate(JOINTS) if j >= 25 or any(k in n for k in ("collar", "shoulder", "elbow", "wrist"))]
+    legs = [j for j, n in enumerate(JOINTS) if any(k in n for k in ("hip", "knee", "ankle", "foot"))]
+    for limb, bone in ((arms, TORSO), (legs, JOINT["pelvis"])):
+        w[:, bone] += w[:, limb].sum(1)
+        w[:, limb] = 0
+    return w
+
+
+def _shell(o, depth, covered, faces, ids, weights):  # type: ignore[no-untyped-def]
+    """-> vertices (n, 3) world m, triangles, weights (n, 55), solid (F,)."""
+    u = unit(o)
+    H, W = covered.shape
+    known = covered.astype(np.float32)
+    z = push_pull(np.where(covered, depth, 0)[..., None].astype(np.float32), known)[..., 0]
+    z = np.where(covered, depth, cv2.GaussianBlur(z, (0, 0), 3 * u))
+    groups = np.zeros((H, W, len(SHELL_JOINTS)), np.float32)
+    trunk = weights[:, SHELL_JOINTS].copy()
+    trunk[:, 0] = 1 - trunk[:, 1:].sum(1)  # jaw and eyes: the skull
+    groups[covered] = trunk[faces[ids[covered]]].mean(1)
+    groups = cv2.GaussianBlur(push_pull(groups, known), (0, 0), 6 * u)
+    groups /= groups.sum(2, keepdims=True)
+    g = max(SHELL_CELL * u, 2.0)
+    rows, columns = int(np.ceil(H / g)) + 1, int(np.ceil(W / g)) + 1
+    gy, gx = np.mgrid[0:rows, 0:columns] * g
+    r = max(round(SHELL_OVERLAP * u), 1)
+    inner = cv2.erode(covered.astype(np.uint8), np.ones((2 * r + 1, 2 * r + 1)), borderType=cv2.BORDER_REPLICATE)
+    need = ((cv2.dilate(o.alpha, np.ones((5, 5))) > 0.02) & (inner == 0)).astype(np.uint8)
+    cell = _any_in_cells(need, rows - 1, columns - 1, g)
+    yy, xx = gy.astype(int).clip(0, H - 1), gx.astype(int).clip(0, W - 1)
+    dz = z[yy, xx] + np.where(covered[yy, xx], SHELL_BEHIND, 0)
+    v = _unproject(o.camera, gx, gy, dz)
+    faces_, used = _grid_triangles(cell)
+    under, alpha = covered[yy, xx].ravel()[used], o.alpha[yy, xx].ravel()[used]
+    solid = ~under[faces_].all(1) & (alpha[faces_].min(1) > SOLID)
+    w = np.zeros((len(used), weights.shape[1]))
+    w[:, SHELL_JOINTS] = groups[yy, xx].reshape(-1, len(SHELL_JOINTS))[used]
+    return v.reshape(-1, 3)[used], faces_, w, solid
+
+
+def _any_in_cells(mask: NDArray, rows: int, columns: int, g: float) -> NDArray[np.bool_]:
+    """(rows, columns): does a grid cell of g pixels hold a set pixel?"""
+    total = np.zeros((mask.shape[0] + 1, mask.shape[1] + 1))
+    total[1:, 1:] = mask.cumsum(0).cumsum(1)
+    y = np.floor(np.arange(rows + 1) * g).astype(int)
+    x = np.floor(np.arange(columns + 1) * g).astype(int)
+    y0, y1 = y[:-1].clip(0, mask.shape[0]), (y[1:] + 1).clip(0, mask.shape[0])
+    x0, x1 = x[:-1].clip(0, mask.shape[1]), (x[1:] + 1).clip(0, mask.shape[1])
+    t = total
+    return t[y1][:, x1] - t[y0][:, x1] - t[y1][:, x0] + t[y0][:, x0] > 0
+
+
+def _grid_triangles(cell: NDArray[np.bool_]) -> tuple[NDArray, NDArray]:
+    """Cells of a grid -> triangles facing the viewer, renumbered, and the grid vertices they use."""
+    i = np.arange((cell.shape[0] + 1) * (cell.shape[1] + 1)).reshape(cell.shape[0] + 1, cell.shape[1] + 1)
+    q = np.stack([i[:-1, :-1], i[:-1, 1:], i[1:, 1:], i[1:, :-1]], -1)[cell]
+    triangles = np.concatenate([q[:, [0, 2, 1]], q[:, [0, 3, 2]]])
+    used, inverse = np.unique(triangles, return_inverse=True)
+    return inverse.reshape(-1, 3), used
+
+
+def _unproject(camera, x, y, z):  # type: ignore[no-untyped-def]
+    """Pixels and depth -> (..., 3) world m."""
+    return np.stack([(x - camera.cx) / camera.focal * z, -(y - camera.cy) / camera.focal * z, -z], -1)
+
+
+def _mouth_card(model: BodyModel, o: Observation, vertices: F64):  # type: ignore[no-untyped-def]
+    """Open smiles: what the photo shows between the lips goes on one curved card at the upper teeth, fixed to the skull.
+
+    Spread over the model's teeth, tongue and inner lips, which never line up with the photo's, it shears apart as soon as
+    the head turns. -> vertices (n, 3) world m, triangles, mask (H, W) of the mouth's inside; or empty.
+    """
+    lips = o.landmarks[list(LIPS_INNER)]
+    gap = float(np.linalg.norm(o.landmarks[14] - o.landmarks[13]))
+    if gap < CARD_GAP * o.face_width:
+        return np.zeros((0, 3)), np.zeros((0, 3), np.int64), None
+    u = unit(o)
+    mask = np.zeros(o.alpha.shape, np.uint8)
+    cv2.fillPoly(mask, [lips.round().astype(np.int32)], 1)
+    core = cv2.erode(mask, np.ones((3, 3))) > 0
+    z0, x0, bend = _tooth_arch(model, o, vertices)
+    up, side = round(5 * u) + 1, 2 * round(4 * u) + 1
+    grown = cv2.dilate(mask, np.ones((up, side), np.uint8), anchor=(side // 2, 0))  # up and sideways, never down
+    g = max(CARD_CELL * u, 1.0)
+    ys, xs = np.nonzero(grown)
+    gy, gx = np.mgrid[ys.min() : ys.max() + g : g, xs.min() : xs.max() + g : g]
+    z = np.full(gx.shape, z0[0])
+    for _ in range(3):
+        X = (gx - o.camera.cx) / o.camera.focal * z - x0
+        z = z0[0] + z0[1] * X + bend * X**2 - 0.001
+    H, W = mask.shape
+    cell = grown[gy[:-1, :-1].astype(int).clip(0, H - 1), gx[:-1, :-1].astype(int).clip(0, W - 1)] > 0
+    triangles, used = _grid_triangles(cell)
+    return _unproject(o.camera, gx, gy, z).reshape(-1, 3)[used], triangles, core
+
+
+def _tooth_arch(model: BodyModel, o: Observation, vertices: F64):  # type: ignore[no-untyped-def]
+    """Depth of the upper teeth's front as a quadratic in x, camera space: ((offset, slope), centre x, bend)."""
+    teeth = vertices[anatomy.of(model).of_part(anatomy.UPPER_TEETH)]
+    c = o.camera.camera_from_world(teeth)
+    c = c[c[:, 2] < np.median(c[:, 2])]
+    x0 = c[:, 0].mean()
+    A = np.stack([np.ones(len(c)), c[:, 0] - x0, (c[:, 0] - x0) ** 2], 1)
+    k = np.linalg.lstsq(A, c[:, 2], rcond=None)[0]
+    return k[:2], x0, float(np.clip(k[2], 0, 25))
+
+
+def _unpose(model: BodyModel, o: Observation, fit: Fit, posed: F64, weights: F64) -> tuple[SkinnedMesh, F64, F64]:
+    """The skinned mesh that the photo's pose (limbs at rest, eyes where they look) carries to `posed`, before expression
+    and correctives; that pose; and `posed` with the eyeballs turned."""
+    pose = np.zeros_like(fit.pose)
+    moving = [0, NECK, HEAD, JOINT["jaw"]]
+    pose[moving] = fit.pose[moving]
+    base = model.skinned(fit.betas)
+    poser = Poser(base)
+    poser(pose.astype(np.float32), np.zeros(base.expression.count, np.float32), np.zeros(3, np.float32))
+    T = np.tensordot(weights, poser.transforms.astype(np.float64), 1)  # (V, 3, 4)
+    rest = np.linalg.solve(T[:, :, :3], (posed - fit.translation - T[:, :, 3])[:, :, None])[:, :, 0]
+    joints = base.joints.copy()
+    head = poser.transforms[HEAD, :, :3].astype(np.float64)
+    posed = posed.copy()
+    for side, part, joint in (("Left", anatomy.LEFT_EYE, LEFT_EYE), ("Right", anatomy.RIGHT_EYE, RIGHT_EYE)):
+        ball = np.flatnonzero(anatomy.of(model).of_part(part))
+        joints[joint] = eyes.sphere(rest[ball]).centre  # the offsets moved the ball away from its joint
+        seen = eyes.sphere(posed[ball])
+        iris = o.landmarks[eyes.IRIS[side][0]].astype(np.float64)
+        pose[joint] = eyes.turn_of(head.T @ eyes.direction(seen, iris, o.camera))
+        turn = head @ matrix_from_axis_angle(pose[joint]) @ head.T
+        posed[ball] = seen.centre + (posed[ball] - seen.centre) @ turn.T
+    k = int((weights > 1e-6).sum(1).max())
+    index = np.argsort(-weights, axis=1, kind="stable")[:, :k]
+    heavy = np.take_along_axis(weights, index, 1)
+    heavy /= heavy.sum(1, keepdims=True)
+    skin = replace(
+        base, vertices=rest.astype(np.float32), joints=joints, joint_index=index.astype(np.uint8), joint_weight=heavy.astype(np.float32)
+    )
+    return skin, pose, posed

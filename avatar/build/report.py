@@ -1,0 +1,48 @@
+"""What a build did, as JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Report:
+    seconds: float
+    stages: dict[str, float]  # name -> seconds
+    framing: str
+    gaussians: int
+    rest_psnr: float  # dB, photo state against the photo inside the matte, at the avatar's own resolution
+    rest_ssim: float
+    view_psnr: float  # dB, the same in the default view at 512 px
+    view_ssim: float
+    holes: dict[str, float]  # yaw in degrees -> share of the surface's pixels that nothing covers
+    landmark_error: float  # % of the face's width between fitted model and landmarks
+    lip_gap_mm: float  # largest distance between the rims of the lips in the neutral state
+    lid_gap_mm: float  # the same of the lids when they blink
+    width: int  # of the avatar's picture, px
+    height: int
+    face_width: float  # px
+    seed: int
+    versions: dict[str, str]
+    warnings: tuple[str, ...] = ()
+    scale: float = 1.0  # avatar pixels per pixel of the photo
+    triangles: dict[str, int] = field(default_factory=dict)
+
+    def json(self) -> str:
+        return json.dumps(asdict(self), indent=2)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write JSON; nothing half written stays."""
+        path = Path(path)
+        with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".tmp", delete=False) as f:
+            try:
+                f.write(self.json() + "\n")
+                f.close()
+                os.replace(f.name, path)
+            except BaseException:
+                Path(f.name).unlink(missing_ok=True)
+                raise

@@ -1,0 +1,210 @@
+"""Stage seed: where the Gaussians go. What the photo shows gets a lattice in the picture, what it hides a scatter on the mesh.
+
+Rule: every triangle in the depth pre-pass carries opaque Gaussians; whatever hides must itself be drawn.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from avatar.build import anatomy
+from avatar.build.kinematics import F64
+from avatar.build.landmarks import LEFT_EYE, LIPS_INNER, LIPS_OUTER, OVAL, RIGHT_EYE
+from avatar.build.mesh import UnionMesh, unit
+from avatar.build.observe import Observation
+from avatar.render import cpu
+from avatar.render.contract import LAYER, TOLERANCE
+from models.body import BodyModel
+
+TRUNK, SURROUNDS, FACE, FINE = 2.0, 1.5, 1.2, 0.9  # lattice spacing in px of a face 140 px wide
+HIDDEN_INSIDE, HIDDEN_HEAD, HIDDEN_TRUNK = 1.5, 2.6, 4.0
+SEEN_SIGMA, HIDDEN_SIGMA = 0.45, 0.75  # of the spacing
+STRETCH = 3.0  # how many times longer than in the picture a spot may be along a steep surface
+SEEN_BEHIND = 0.0025  # m behind the depth buffer that still counts as seen
+GRAZING = 0.35  # |cos| under which the surface gets an underlay
+LEAST_SPACING = 0.7  # px
+FINEST = LEAST_SPACING / 1.2  # spacing scale below which only a photo's noise would be redrawn
+SOFT = 0.5  # opacity under which a Gaussian belongs to the matte's fringe
+
+
+@dataclass(frozen=True)
+class Seeds:
+    face: NDArray[np.int64]  # (N,)
+    bary: F64  # (N, 2)
+    shape: F64  # (N, 2, 2) in the triangle's edge basis
+    opacity: F64  # (N,)
+    layer: NDArray[np.uint8]  # (N,)
+    pixel: F64  # (N, 2) where it lies in the photo
+    seen: NDArray[np.bool_]  # (N,) lattice: the photo shows it
+    drawn: NDArray[np.bool_]  # (N,) takes part in the photo's picture
+
+    @property
+    def count(self) -> int:
+        return len(self.face)
+
+
+def seed(model: BodyModel, o: Observation, mesh: UnionMesh, reachable: NDArray[np.bool_], spacing: float, random: int) -> Seeds:
+    """spacing scales all distances; reachable (F,) triangles that may ever be seen; random: the scatter's seed."""
+    points = o.camera.camera_from_world(mesh.posed)
+    faces = mesh.skin.faces
+    depth, ids = cpu.zbuffer(o.camera.project(mesh.posed), faces, o.camera.width, o.camera.height)
+    solid = mesh.occluder | (mesh.part < anatomy.SHELL)
+    pixel, sigma = _lattice(o, ids, spacing)
+    q = pixel.astype(int)
+    face = ids[q[:, 1], q[:, 0]].astype(np.int64)
+    bary = _bary_of_rays(points, faces[face], pixel, o.camera)
+    shape = _round_spots(points, faces[face], bary, SEEN_SIGMA * sigma, o.camera)
+    opacity = o.alpha[q[:, 1], q[:, 0]].astype(np.float64)
+    layer = layers(model, mesh)
+    seen_layer = np.where(~solid[face] | (opacity < SOFT), LAYER["fringe"], layer[face])
+    h = _hidden(model, o, mesh, points, depth, reachable, spacing, random)
+    tolerance = TOLERANCE[layer[h.face]]
+    hq = np.floor(h.pixel).astype(int).clip(0, [o.camera.width - 1, o.camera.height - 1])
+    inside = ((h.pixel > 0) & (h.pixel < [o.camera.width, o.camera.height])).all(1)
+    drawn = inside & (depth[hq[:, 1], hq[:, 0]] > h.depth - 1.5 * tolerance)
+    n, m = len(face), len(h.face)
+    return Seeds(
+        np.concatenate([face, h.face]), np.concatenate([bary, h.bary]), np.concatenate([shape, h.shape]),
+        np.concatenate([opacity, np.ones(m)]), np.concatenate([seen_layer, layer[h.face]]).astype(np.uint8),
+        np.concatenate([pixel, h.pixel]), np.arange(n + m) < n, np.concatenate([np.ones(n, bool), drawn]),
+    )  # fmt: skip
+
+
+def layers(model: BodyModel, mesh: UnionMesh) -> NDArray[np.uint8]:
+    """(F,) the layer of solid Gaussians on each triangle."""
+    a = anatomy.of(model)
+    part, faces = mesh.part, mesh.skin.faces
+    out = np.full(len(part), LAYER["skin"], np.uint8)
+    body = part == anatomy.SKIN
+    corners = faces[body]
+    inner, lips = a.inner_mouth[corners].any(1), a.lips[corners].all(1)
+    out[body] = np.where(inner, LAYER["cavity"], np.where(lips, LAYER["lips"], LAYER["skin"]))
+    names = {
+        anatomy.LEFT_EYE: "eyes", anatomy.RIGHT_EYE: "eyes", anatomy.TONGUE: "tongue", anatomy.UPPER_TEETH: "teeth",
+        anatomy.LOWER_TEETH: "teeth", anatomy.SHELL: "shell", anatomy.CARD: "card",
+    }  # fmt: skip
+    for p, name in names.items():
+        out[part == p] = LAYER[name]
+    return out
+
+
+def _spacing_map(o: Observation) -> NDArray[np.float32]:
+    """(H, W) one of the four spacings."""
+    out = np.full(o.alpha.shape, TRUNK, np.float32)
+    p = o.landmarks
+
+    def fill(points: tuple[int, ...], value: float, grow: float) -> None:
+        q = p[list(points)]
+        hull = cv2.convexHull(((q - q.mean(0)) * grow + q.mean(0)).astype(np.int32))
+        cv2.fillConvexPoly(out, hull, value)
+
+    fill(OVAL, SURROUNDS, 1.7)
+    fill(OVAL, FACE, 1.06)
+    for eye in (RIGHT_EYE, LEFT_EYE):
+        fill(eye, FINE, 1.25)
+    fill((*LIPS_OUTER, *LIPS_INNER), FINE, 1.2)
+    return out
+
+
+def _lattice(o: Observation, ids: NDArray, spacing: float) -> tuple[F64, F64]:
+    """Hexagonal lattices, one a density, each cut to its region -> pixels (N, 2), spacing (N,)."""
+    H, W = o.alpha.shape
+    wanted = _spacing_map(o)
+    pixels, steps = [], []
+    for region in (TRUNK, SURROUNDS, FACE, FINE):
+        step = max(region * spacing, LEAST_SPACING)
+        rows = np.arange(step / 2, H, step * 0.866)
+        columns = np.arange(step / 4, W, step)
+        x = columns[None] + (np.arange(len(rows)) % 2)[:, None] * step / 2
+        p = np.stack([x, np.broadcast_to(rows[:, None], x.shape)], -1).reshape(-1, 2)
+        p = p[p[:, 0] < W]
+        q = p.astype(int)
+        m = (wanted[q[:, 1], q[:, 0]] == np.float32(region)) & (o.alpha[q[:, 1], q[:, 0]] > 0.03) & (ids[q[:, 1], q[:, 0]] >= 0)
+        pixels.append(p[m])
+        steps.append(np.full(int(m.sum()), step))
+    return np.concatenate(pixels), np.concatenate(steps)
+
+
+def _bary_of_rays(points: F64, corners: NDArray, pixel: F64, camera) -> F64:  # type: ignore[no-untyped-def]
+    """Where the rays of pixels (N, 2) meet the planes of their triangles: weights of the second and third corner."""
+    A, B, C = (points[corners[:, i]] for i in range(3))
+    ray = np.stack([(pixel[:, 0] - camera.cx) / camera.focal, (pixel[:, 1] - camera.cy) / camera.focal, np.ones(len(pixel))], 1)
+    M = np.stack([B - A, C - A, -ray], 2) + 1e-12 * np.eye(3)
+    return np.linalg.solve(M, -A[:, :, None])[:, :2, 0].clip(-0.3, 1.3)
+
+
+def _round_spots(points: F64, corners: NDArray, bary: F64, sigma: F64, camera) -> F64:  # type: ignore[no-untyped-def]
+    """(N, 2, 2) shapes in edge basis that are round with sigma px in the picture, but bounded along the surface."""
+    A, B, C = (points[corners[:, i]] for i in range(3))
+    E = np.stack([B - A, C - A], 2)
+    X = A + (E @ bary[:, :, None])[:, :, 0]
+    J = np.zeros((len(X), 2, 3))
+    J[:, 0, 0] = J[:, 1, 1] = camera.focal / X[:, 2]
+    J[:, :, 2] = -camera.focal * X[:, :2] / X[:, 2:] ** 2
+    JE = J @ E
+    flat = np.abs(np.linalg.det(JE)) < 1e-6
+    JE[flat] += np.eye(2) * 1e-2
+    M3 = E @ (np.linalg.inv(JE) * sigma[:, None, None])
+    U, s, Vt = np.linalg.svd(M3, full_matrices=False)
+    s = np.minimum(s, (STRETCH * sigma * X[:, 2] / camera.focal)[:, None])
+    return np.linalg.pinv(E) @ ((U * s[:, None]) @ Vt)
+
+
+@dataclass(frozen=True)
+class _Scatter:
+    face: NDArray[np.int64]
+    bary: F64
+    shape: F64
+    pixel: F64
+    depth: F64
+
+
+def _hidden(model, o, mesh, points, depth, reachable, spacing, random) -> _Scatter:  # type: ignore[no-untyped-def]
+    """Scatter on body and card where the photo does not see the surface, or sees it edge-on."""
+    faces = mesh.skin.faces
+    candidates = np.flatnonzero(reachable & (mesh.part != anatomy.SHELL))
+    tri = points[faces[candidates]]
+    normal = np.cross(tri[:, 1] - tri[:, 0], tri[:, 2] - tri[:, 0])
+    area = np.linalg.norm(normal, axis=1) / 2
+    step = _hidden_spacing(model, mesh, candidates) * spacing * points[: mesh.body_vertices, 2].mean() / o.camera.focal
+    count = np.floor(area / (step**2 * 0.866) + np.random.default_rng(random).random(len(area))).astype(int)
+    at = np.repeat(np.arange(len(candidates)), count)
+    j = np.arange(len(at))[:, None]
+    r = (0.5 + j * [0.7548776662466927, 0.5698402909980532]) % 1  # R2 sequence (Roberts 2018)
+    r = np.where(r.sum(1, keepdims=True) > 1, 1 - r, r)
+    X = tri[at, 0] + r[:, :1] * (tri[at, 1] - tri[at, 0]) + r[:, 1:] * (tri[at, 2] - tri[at, 0])
+    camera = o.camera
+    pixel = np.stack([camera.focal * X[:, 0] / X[:, 2] + camera.cx, camera.focal * X[:, 1] / X[:, 2] + camera.cy], 1)
+    inside = ((pixel > 0) & (pixel < [camera.width, camera.height])).all(1)
+    q = np.floor(pixel).astype(int).clip(0, [camera.width - 1, camera.height - 1])
+    seen = inside & (depth[q[:, 1], q[:, 0]] > X[:, 2] - SEEN_BEHIND)  # by depth: sub-pixel triangles never win the ids
+    n = normal[at] / (np.linalg.norm(normal[at], axis=1, keepdims=True) + 1e-15)
+    grazing = np.abs((n * X).sum(1)) / np.linalg.norm(X, axis=1) < GRAZING
+    keep = (~seen | grazing) & ~(inside & (o.alpha[q[:, 1], q[:, 0]] < SOFT))
+    at, r, X, pixel = at[keep], r[keep], X[keep], pixel[keep]
+    E = np.stack([tri[at, 1] - tri[at, 0], tri[at, 2] - tri[at, 0]], 2)
+    _, R = np.linalg.qr(E)
+    shape = np.linalg.inv(R + 1e-9 * np.eye(2)) * (HIDDEN_SIGMA * step[at])[:, None, None]
+    return _Scatter(candidates[at], r, shape, pixel, X[:, 2])
+
+
+def _hidden_spacing(model: BodyModel, mesh: UnionMesh, faces: NDArray) -> F64:
+    a = anatomy.of(model)
+    out = np.full(len(faces), HIDDEN_TRUNK)
+    part = mesh.part[faces]
+    skin = part == anatomy.SKIN
+    corners = mesh.skin.faces[faces]
+    out[skin] = np.where((a.head > 0.5)[corners[skin]].all(1), HIDDEN_HEAD, HIDDEN_TRUNK)
+    inner = np.zeros(len(faces), bool)
+    inner[skin] = a.inner_mouth[corners[skin]].any(1)
+    out[inner | ~skin] = HIDDEN_INSIDE
+    return out
+
+
+def default_spacing(o: Observation) -> float:
+    """px per px of a face 140 px wide."""
+    return unit(o)
