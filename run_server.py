@@ -89,19 +89,29 @@ def _add_build(commands: argparse._SubParsersAction) -> None:
     build = commands.add_parser("build", help="photo -> .avatar")
     build.add_argument("photo", type=Path)
     build.add_argument("-o", "--output", type=Path, required=True, metavar="NAME.avatar")
-    build.add_argument("--report", type=Path, metavar="FILE.json", help="write seconds, stages, framing, quality, warnings")
+    build.add_argument(
+        "--report", type=Path, metavar="FILE.json", help="write seconds, stages, framing, quality, warnings"
+    )
     build.set_defaults(run=run_build)
 
 
 def _add_render(commands: argparse._SubParsersAction) -> None:
     render = commands.add_parser("render", help=".avatar + sound, video or motion -> film")
     render.add_argument("avatar", type=Path)
-    render.add_argument("--drive", type=Path, required=True, metavar="FILE", help="sound, video, motion npz or Live Link Face csv")
+    render.add_argument(
+        "--drive", type=Path, required=True, metavar="FILE", help="sound, video, motion npz or Live Link Face csv"
+    )
     render.add_argument("-o", "--output", type=Path, required=True, metavar="OUT.mp4")
-    render.add_argument("--size", type=size, metavar="WxH", help="default: 512 pixels on the short side, the view's shape")
+    render.add_argument(
+        "--size", type=size, metavar="WxH", help="default: 512 pixels on the short side, the view's shape"
+    )
     render.add_argument("--fps", type=frame_rate, help="default: the driving video's rate, otherwise 30")
-    render.add_argument("--background", type=background, default="photo", help="photo, #rrggbb or alpha (RGBA in PNG or VP9)")
-    render.add_argument("--reenact", action="store_true", help="same person and camera as the photo: frame k overlays frame k")
+    render.add_argument(
+        "--background", type=background, default="photo", help="photo, #rrggbb or alpha (RGBA in PNG or VP9)"
+    )
+    render.add_argument(
+        "--reenact", action="store_true", help="same person and camera as the photo: frame k overlays frame k"
+    )
     render.add_argument("--seed", type=int, default=0, help="of blinks, gaze and breathing")
     render.set_defaults(run=run_render)
 
@@ -117,7 +127,7 @@ def _add_evaluate(commands: argparse._SubParsersAction) -> None:
     reenact.set_defaults(run=run_evaluate)
 
 
-# ---- commands ---------------------------------------------------------------------------------------------------------
+# ---- commands ------------------------------------------------------------------------------------------
 
 
 def run_serve(args: argparse.Namespace) -> int:
@@ -153,7 +163,12 @@ def _build(photo: Path, output: Path, report: Path | None) -> int:
     for path in (output, report):
         if path and not path.absolute().parent.is_dir():
             raise CommandError(f"{path}: its folder does not exist; make it first")
-    columns = (TextColumn("{task.description:32}"), BarColumn(), TextColumn("{task.percentage:3.0f} %"), TimeElapsedColumn())
+    columns = (
+        TextColumn("{task.description:32}"),
+        BarColumn(),
+        TextColumn("{task.percentage:3.0f} %"),
+        TimeElapsedColumn(),
+    )
     failure, summary = None, {}
     with BuildJob(photo, output, report) as job, Progress(*columns) as bar:
         task = bar.add_task("starting", total=1.0)
@@ -182,7 +197,8 @@ def run_render(args: argparse.Namespace) -> int:
     options = offline.Options(args.size, args.fps, args.background, args.reenact, args.seed)
     with _bar("rendering") as progress:
         result = offline.render(args.avatar, args.drive, args.output, options, progress)
-    print(f"{args.output}: {result.frames} frames at {result.fps:g} fps, {result.width}x{result.height}, {result.seconds:.1f} s to render")
+    shape = f"{result.width}x{result.height}"
+    print(f"{args.output}: {result.frames} frames at {result.fps:g} fps, {shape}, {result.seconds:.1f} s to render")
     return 0
 
 
@@ -219,7 +235,7 @@ def run_weights(args: argparse.Namespace) -> int:
     return weights.command(fetch=args.fetch, verify=args.verify, ids=args.ids)
 
 
-# ---- small things -----------------------------------------------------------------------------------------------------
+# ---- small things ------------------------------------------------------------------------------------------
 
 
 class _bar:

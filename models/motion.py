@@ -27,7 +27,9 @@ JOINTS = (
     "right_pinky3 right_ring1 right_ring2 right_ring3 right_thumb1 right_thumb2 right_thumb3"
 ).split()
 JOINT = {name: i for i, name in enumerate(JOINTS)}
-NECK, HEAD, JAW, LEFT_EYE, RIGHT_EYE = (JOINT[n] for n in ("neck", "head", "jaw", "left_eye_smplhf", "right_eye_smplhf"))
+NECK, HEAD, JAW, LEFT_EYE, RIGHT_EYE = (
+    JOINT[n] for n in ("neck", "head", "jaw", "left_eye_smplhf", "right_eye_smplhf")
+)
 N_JOINTS = 55
 
 ARKIT = (
@@ -106,7 +108,16 @@ class MotionTrack:
 
     def __getitem__(self, t: int) -> Motion:
         expression = None if self.expression is None else self.expression[t]
-        return Motion(float(self.time[t]), 0, self.pose[t], self.face[t], self.translation[t], self.weight[t], expression, self.face_model)
+        return Motion(
+            float(self.time[t]),
+            0,
+            self.pose[t],
+            self.face[t],
+            self.translation[t],
+            self.weight[t],
+            expression,
+            self.face_model,
+        )
 
     @classmethod
     def of(cls, motions: list[Motion]) -> MotionTrack:
@@ -118,7 +129,9 @@ class MotionTrack:
         stack = lambda name: np.stack([getattr(m, name) for m in motions]).astype(np.float32)  # noqa: E731
         expression = None if motions[0].expression is None else stack("expression")
         time = np.array([m.time for m in motions], np.float64)
-        return cls(time, stack("pose"), stack("face"), stack("translation"), stack("weight"), expression, motions[0].face_model)
+        return cls(
+            time, stack("pose"), stack("face"), stack("translation"), stack("weight"), expression, motions[0].face_model
+        )
 
     def at(self, time: float) -> Motion:
         """The motion at `time` s, linear between moments (rotations by shortest arc), held at both ends."""
@@ -132,7 +145,9 @@ class MotionTrack:
         lerp = lambda x: x[i] * (1 - a) + x[i + 1] * a  # noqa: E731
         expression = None if self.expression is None else lerp(self.expression)
         pose = interpolate_rotations(self.pose[i], self.pose[i + 1], float(a))
-        return Motion(time, 0, pose, lerp(self.face), lerp(self.translation), lerp(self.weight), expression, self.face_model)
+        return Motion(
+            time, 0, pose, lerp(self.face), lerp(self.translation), lerp(self.weight), expression, self.face_model
+        )
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write an npz with SMPL-X key names (global_orient, body_pose, ...); nothing half written stays."""
@@ -176,7 +191,9 @@ _SMPLX_KEYS = {  # key -> (first joint, joints, group)
 
 
 def _track_from_smplx(data: dict[str, NDArray], path: str) -> MotionTrack:
-    lengths = {k: len(v) for k, v in data.items() if k in (*_SMPLX_KEYS, "face", "transl", "expression", "time") and v.ndim}
+    lengths = {
+        k: len(v) for k, v in data.items() if k in (*_SMPLX_KEYS, "face", "transl", "expression", "time") and v.ndim
+    }
     if not lengths:
         raise ValueError(f"{path}: holds none of {', '.join(_SMPLX_KEYS)}, face; is it a motion file?")
     T = max(lengths.values())

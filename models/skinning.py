@@ -41,7 +41,11 @@ class SparseDirections:
             indptr.append(indptr[-1] + len(v))
         if not vertex:
             return cls.empty()
-        return cls(np.array(indptr, np.int32), np.concatenate(vertex).astype(np.int32), np.concatenate(offset).astype(np.float32))
+        return cls(
+            np.array(indptr, np.int32),
+            np.concatenate(vertex).astype(np.int32),
+            np.concatenate(offset).astype(np.float32),
+        )
 
     @classmethod
     def empty(cls) -> SparseDirections:

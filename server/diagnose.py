@@ -42,7 +42,9 @@ def findings() -> Iterator[Finding]:
 
 def _python() -> Iterator[Finding]:
     good = sys.version_info[:2] == (3, 11)
-    yield Finding("python", good, f"{platform.python_version()} on {platform.machine()}" + ("" if good else "; needs 3.11"))
+    yield Finding(
+        "python", good, f"{platform.python_version()} on {platform.machine()}" + ("" if good else "; needs 3.11")
+    )
 
 
 def _packages() -> Iterator[Finding]:
@@ -84,7 +86,9 @@ def _weights() -> Iterator[Finding]:
 
     for status in weights.list_status():
         good = status.state == "ok"
-        yield Finding("weights", good, f"{status.id}: {status.state}" + ("" if good else "; run_server.py weights --fetch"))
+        yield Finding(
+            "weights", good, f"{status.id}: {status.state}" + ("" if good else "; run_server.py weights --fetch")
+        )
 
 
 def _page() -> Iterator[Finding]:
@@ -96,7 +100,9 @@ def _avatars() -> Iterator[Finding]:
     folder = ROOT / "avatars"
     n = len(list(folder.glob("*.avatar")))
     free = shutil.disk_usage(ROOT).free / 1e9
-    yield Finding("avatars", n > 0, f"{n} in avatars/, {free:.0f} GB free" + ("" if n else "; run `make demo`"), needed=False)
+    yield Finding(
+        "avatars", n > 0, f"{n} in avatars/, {free:.0f} GB free" + ("" if n else "; run `make demo`"), needed=False
+    )
 
 
 def _browser() -> Iterator[Finding]:

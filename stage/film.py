@@ -16,7 +16,12 @@ from numpy.typing import NDArray
 U8 = NDArray[np.uint8]
 SOUND_RATE = 48_000  # Hz
 VIDEO_CODECS = {".mp4": "libx264", ".mov": "libx264", ".mkv": "libx264", ".webm": "libvpx-vp9"}
-ALPHA_CODECS = {".mp4": ("png", "rgba"), ".mov": ("png", "rgba"), ".mkv": ("png", "rgba"), ".webm": ("libvpx-vp9", "yuva420p")}
+ALPHA_CODECS = {
+    ".mp4": ("png", "rgba"),
+    ".mov": ("png", "rgba"),
+    ".mkv": ("png", "rgba"),
+    ".webm": ("libvpx-vp9", "yuva420p"),
+}
 
 
 class FilmWriter:
@@ -67,7 +72,9 @@ class FilmWriter:
     def __enter__(self) -> FilmWriter:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         try:
             if kind is None:
                 self._container.mux(self._video.encode(None))

@@ -1,0 +1,193 @@
+"""An avatar and a driving file -> a film, through the same drivers, mixer, rig and rasterizer as live."""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from models.motion import Motion, MotionTrack
+from stage import film
+
+if TYPE_CHECKING:
+    from avatar.asset import Avatar
+    from stage.performer import Performer
+
+Progress = Callable[[float], None]
+
+FPS = Fraction(30)
+SHORT_SIDE = 512  # pixels, where no size is asked for
+LISTENING = 0.3  # share of the progress that the driving file takes before drawing starts
+
+
+@dataclass(frozen=True)
+class Options:
+    size: tuple[int, int] | None = None  # width, height
+    fps: float | None = None
+    background: str = "photo"  # photo, #rrggbb or alpha
+    reenact: bool = False
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Result:
+    frames: int
+    fps: float
+    width: int
+    height: int
+    seconds: float  # to render
+
+
+@dataclass(frozen=True)
+class _Drive:
+    """What a driving file says: a track, how long it lasts, and the sound that goes with it."""
+
+    track: MotionTrack
+    seconds: float
+    sound: Path | None
+    fps: Fraction | None = None  # of a video
+    size: tuple[int, int] | None = None  # of a video
+
+
+def render(
+    avatar_path: Path, drive: Path, out: Path, options: Options = Options(), progress: Progress | None = None
+) -> Result:
+    """Write the film `out`.
+
+    drive is a sound (speech), a video (tracked), a motion npz or a Live Link Face csv; its sound, if any, is muxed in.
+    With options.reenact the video shows the photo's person through the photo's camera, and frame k overlays frame k.
+    Raises ValueError (AvatarError, AudioError, ...) naming the file and what is wrong; no half-written film stays.
+    """
+    from avatar import asset
+
+    started = time.perf_counter()
+    progress = progress or (lambda fraction: None)
+    avatar = asset.load(avatar_path)
+    if out.suffix.lower() not in film.VIDEO_CODECS:
+        raise ValueError(f"{out}: films end in {', '.join(film.VIDEO_CODECS)}")
+    source = _read(drive, avatar, options, lambda fraction: progress(LISTENING * fraction))
+    width, height = options.size or source.size or default_size(avatar)
+    fps = _rate(source, options)
+    frames = len(source.track) if options.reenact else max(1, math.ceil(round(source.seconds * fps, 3)))
+    performer = _performer(avatar, source, width, height, options)
+    with film.FilmWriter(out, width, height, fps, source.sound, options.background == "alpha") as writer:
+        for k, picture in enumerate(_pictures(performer, source, frames, fps, options)):
+            writer.write(picture)
+            progress(LISTENING + (1 - LISTENING) * (k + 1) / frames)
+    return Result(frames, float(fps), width, height, time.perf_counter() - started)
+
+
+def default_size(avatar: Avatar) -> tuple[int, int]:
+    """The live framing's shape with SHORT_SIDE pixels on its short side, both sides even."""
+    _, _, w, h = avatar.view
+    k = SHORT_SIDE / min(w, h)
+    return 2 * round(w * k / 2), 2 * round(h * k / 2)
+
+
+def _rate(source: _Drive, options: Options) -> Fraction:
+    if options.reenact:
+        if options.fps and source.fps and abs(options.fps - float(source.fps)) > 0.5:
+            print(f"note: --reenact keeps the video's own {float(source.fps):g} frames a second", file=sys.stderr)
+        return source.fps or FPS
+    if options.fps:
+        return Fraction(options.fps).limit_denominator(1001)
+    return source.fps or FPS
+
+
+def _performer(avatar: Avatar, source: _Drive, width: int, height: int, options: Options) -> Performer:
+    from drivers.idle import Idle
+    from drivers.mixer import Mixer
+    from stage.performer import Performer
+    from stage.picture import AvatarPicture
+
+    view = "photo" if options.reenact else "auto"
+    background = "photo" if options.background == "alpha" else options.background
+    picture = AvatarPicture(avatar, width, height, view, background=background, absolute=options.reenact)
+    performer = Performer(picture, Idle(options.seed), Mixer(avatar.limits))
+    performer.drive(source.track)
+    return performer
+
+
+def _pictures(performer: Performer, source: _Drive, frames: int, fps: Fraction, options: Options) -> Iterator[film.U8]:
+    """Each frame in turn; the buffer is reused."""
+    picture = performer.picture
+    planes = np.empty((picture.height * 3 // 2, picture.width), np.uint8)
+    for k in range(frames):
+        # Reenacted frames are drawn as they were tracked: no idle life, no smoothing between layers.
+        motion = source.track[k] if options.reenact else performer.motion(float(k / fps))
+        if options.background == "alpha":
+            yield picture.rgba(motion)  # type: ignore[attr-defined]
+        else:
+            picture.draw(motion, planes)
+            yield planes
+
+
+# ---- driving files ------------------------------------------------------------------------------------------
+
+
+def _read(path: Path, avatar: Avatar, options: Options, progress: Progress) -> _Drive:
+    from drivers import recording, speech
+
+    suffix = path.suffix.lower()
+    if suffix in (".npz", ".csv"):
+        if options.reenact and suffix == ".csv":
+            raise ValueError(f"{path}: --reenact needs a video or a motion npz, not a face recording")
+        track = recording.load(path)
+        track = replace(track, time=track.time - track.time[0])
+        step = float(np.median(np.diff(track.time))) if len(track) > 1 else 1 / 30
+        fps = Fraction(round(1 / max(step, 1e-3))) if options.reenact else None
+        return _Drive(track, float(track.time[-1]) + step, None, fps)
+    moving, sounding, fps, frames = film.probe(path)
+    if moving:
+        return _read_video(path, avatar, options, fps, frames, sounding, progress)
+    if options.reenact:
+        raise ValueError(f"{path}: --reenact needs a video of the photo's person, not a sound")
+    samples = speech.load(path)
+    track = speech.track(samples, speech.SpeechDriver.rate)
+    return _Drive(track, len(samples) / speech.SpeechDriver.rate, path)
+
+
+def _read_video(
+    path: Path, avatar: Avatar, options: Options, fps: Fraction, frames: int, sounding: bool, progress: Progress
+) -> _Drive:
+    motion_of = _reenacted(avatar) if options.reenact else _tracked()
+    motions: list[Motion] = []
+    size = None
+    for k, (_, rgb) in enumerate(film.read_frames(path)):
+        size = size or (rgb.shape[1] // 2 * 2, rgb.shape[0] // 2 * 2)
+        # Frames are shown at a constant rate, so that is also their time.
+        motions.append(motion_of(rgb, float(k / fps)))
+        progress(min(1.0, (k + 1) / max(frames, k + 1)))
+    if not motions:
+        raise ValueError(f"{path}: holds no frame that can be decoded")
+    if not any(m.weight.any() for m in motions):
+        raise ValueError(f"{path}: no face was found in any frame, so there is nothing to drive the avatar with")
+    size = size if options.reenact else None
+    return _Drive(MotionTrack.of(motions), len(motions) / float(fps), path if sounding else None, fps, size)
+
+
+def _tracked() -> Callable[[film.U8, float], Motion]:
+    """A tracked face moves the avatar; where it is lost, nothing is said and idle life goes on."""
+    from drivers.webcam import FaceToMotion
+    from models.tracking import Tracker
+
+    tracker, convert = Tracker(video=True), FaceToMotion()
+
+    def motion(rgb: film.U8, seconds: float) -> Motion:
+        face = next((p.face for p in tracker.track(rgb, seconds) if p.face is not None), None)
+        return convert.motion(face, seconds) if face is not None else Motion(seconds)
+
+    return motion
+
+
+def _reenacted(avatar: Avatar) -> Callable[[film.U8, float], Motion]:
+    from avatar.build.retrack import Retracker
+
+    return Retracker(avatar).motion
