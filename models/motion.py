@@ -18,29 +18,31 @@ from numpy.typing import NDArray
 
 F32 = NDArray[np.float32]
 
-JOINTS = (
-    "pelvis left_hip right_hip spine1 left_knee right_knee spine2 left_ankle right_ankle spine3 left_foot right_foot "
-    "neck left_collar right_collar head left_shoulder right_shoulder left_elbow right_elbow left_wrist right_wrist jaw "
-    "left_eye_smplhf right_eye_smplhf left_index1 left_index2 left_index3 left_middle1 left_middle2 left_middle3 "
-    "left_pinky1 left_pinky2 left_pinky3 left_ring1 left_ring2 left_ring3 left_thumb1 left_thumb2 left_thumb3 "
-    "right_index1 right_index2 right_index3 right_middle1 right_middle2 right_middle3 right_pinky1 right_pinky2 "
-    "right_pinky3 right_ring1 right_ring2 right_ring3 right_thumb1 right_thumb2 right_thumb3"
-).split()
+JOINTS = """
+pelvis left_hip right_hip spine1 left_knee right_knee spine2 left_ankle right_ankle spine3 left_foot
+right_foot neck left_collar right_collar head left_shoulder right_shoulder left_elbow right_elbow
+left_wrist right_wrist jaw left_eye_smplhf right_eye_smplhf left_index1 left_index2 left_index3
+left_middle1 left_middle2 left_middle3 left_pinky1 left_pinky2 left_pinky3 left_ring1 left_ring2
+left_ring3 left_thumb1 left_thumb2 left_thumb3 right_index1 right_index2 right_index3 right_middle1
+right_middle2 right_middle3 right_pinky1 right_pinky2 right_pinky3 right_ring1 right_ring2 right_ring3
+right_thumb1 right_thumb2 right_thumb3
+""".split()  # noqa: SIM905
 JOINT = {name: i for i, name in enumerate(JOINTS)}
 NECK, HEAD, JAW, LEFT_EYE, RIGHT_EYE = (
     JOINT[n] for n in ("neck", "head", "jaw", "left_eye_smplhf", "right_eye_smplhf")
 )
 N_JOINTS = 55
 
-ARKIT = (
-    "browDownLeft browDownRight browInnerUp browOuterUpLeft browOuterUpRight cheekPuff cheekSquintLeft cheekSquintRight "
-    "eyeBlinkLeft eyeBlinkRight eyeLookDownLeft eyeLookDownRight eyeLookInLeft eyeLookInRight eyeLookOutLeft "
-    "eyeLookOutRight eyeLookUpLeft eyeLookUpRight eyeSquintLeft eyeSquintRight eyeWideLeft eyeWideRight jawForward "
-    "jawLeft jawOpen jawRight mouthClose mouthDimpleLeft mouthDimpleRight mouthFrownLeft mouthFrownRight mouthFunnel "
-    "mouthLeft mouthLowerDownLeft mouthLowerDownRight mouthPressLeft mouthPressRight mouthPucker mouthRight "
-    "mouthRollLower mouthRollUpper mouthShrugLower mouthShrugUpper mouthSmileLeft mouthSmileRight mouthStretchLeft "
-    "mouthStretchRight mouthUpperUpLeft mouthUpperUpRight noseSneerLeft noseSneerRight tongueOut"
-).split()
+ARKIT = """
+browDownLeft browDownRight browInnerUp browOuterUpLeft browOuterUpRight cheekPuff cheekSquintLeft
+cheekSquintRight eyeBlinkLeft eyeBlinkRight eyeLookDownLeft eyeLookDownRight eyeLookInLeft eyeLookInRight
+eyeLookOutLeft eyeLookOutRight eyeLookUpLeft eyeLookUpRight eyeSquintLeft eyeSquintRight eyeWideLeft
+eyeWideRight jawForward jawLeft jawOpen jawRight mouthClose mouthDimpleLeft mouthDimpleRight
+mouthFrownLeft mouthFrownRight mouthFunnel mouthLeft mouthLowerDownLeft mouthLowerDownRight
+mouthPressLeft mouthPressRight mouthPucker mouthRight mouthRollLower mouthRollUpper mouthShrugLower
+mouthShrugUpper mouthSmileLeft mouthSmileRight mouthStretchLeft mouthStretchRight mouthUpperUpLeft
+mouthUpperUpRight noseSneerLeft noseSneerRight tongueOut
+""".split()  # noqa: SIM905
 A = {name: i for i, name in enumerate(ARKIT)}
 N_ARKIT = 52
 
@@ -156,7 +158,8 @@ class MotionTrack:
             "time": self.time, "face": self.face, "arkit_names": np.array(ARKIT), "weight": self.weight,
             "global_orient": p[:, 0], "body_pose": p[:, 1:22].reshape(T, 63), "jaw_pose": p[:, JAW],
             "leye_pose": p[:, LEFT_EYE], "reye_pose": p[:, RIGHT_EYE], "left_hand_pose": p[:, 25:40].reshape(T, 45),
-            "right_hand_pose": p[:, 40:55].reshape(T, 45), "transl": self.translation, "face_model": np.array(self.face_model),
+            "right_hand_pose": p[:, 40:55].reshape(T, 45), "transl": self.translation,
+            "face_model": np.array(self.face_model),
         }  # fmt: skip
         if self.expression is not None:
             arrays["expression"] = self.expression
@@ -234,7 +237,7 @@ def _finite(x: NDArray, shape: tuple[int, ...], name: str, path: str) -> F32:
     return y
 
 
-# ---- rotations: axis-angle, composed, never added ---------------------------------------------------------------------
+# ---- rotations: axis-angle, composed, never added ------------------------------------------------------------
 
 
 def matrix_from_axis_angle(r: NDArray) -> NDArray[np.float64]:
