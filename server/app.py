@@ -46,13 +46,20 @@ def real_parts(config: Config) -> Parts:
     from avatar.build.worker import BuildJob
 
     from avatar import asset
+    from drivers.speech import SpeechDriver
+    from models.weights import WeightsError
     from stage.performer import perform
 
     def build(photo: Path, out: Path, name: str) -> Build:
         return BuildJob(photo, out)  # the name is added when it is done
 
     def make(avatar: Avatar, wish: Wish) -> tuple[Performer, tuple[str, ...]]:
-        return perform(avatar, wish.width, wish.height, wish.view, threads=config.threads), ()
+        speech, warnings = None, ()
+        try:
+            speech = SpeechDriver()
+        except WeightsError as e:
+            warnings = (f"this avatar cannot speak: {e}",)
+        return perform(avatar, wish.width, wish.height, wish.view, speech, threads=config.threads), warnings
 
     return Parts(asset.load, make, build)
 

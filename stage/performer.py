@@ -12,7 +12,8 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -24,13 +25,11 @@ from stage.voice import Voice
 
 if TYPE_CHECKING:
     from avatar.asset import Avatar
-    from drivers.speech import SpeechDriver
 
 I16 = NDArray[np.int16]
 U8 = NDArray[np.uint8]
 
 NET_MARGIN = 0.06  # s the net has for one inference, besides its algorithmic latency
-RELEASE = 0.10  # s in which a mouth that has no more motion closes
 MAX_QUEUED = 600.0  # s of voice that may wait
 DRIFT_QUIET, DRIFT_LOUD = 0.12, 0.4  # s a microphone may run ahead before quiet, before any, sound is left out
 QUIET = 300  # int16 amplitude
@@ -72,9 +71,7 @@ class Utterance:
 class Performer:
     """See the module's docstring. `speech` None: the performer is silent (and says so when asked to speak)."""
 
-    def __init__(
-        self, picture: Picture, idle: IdleDriver, mixer: MotionMixer, speech: Speech | SpeechDriver | None = None
-    ) -> None:
+    def __init__(self, picture: Picture, idle: IdleDriver, mixer: MotionMixer, speech: Speech | None = None) -> None:
         self.picture, self._idle, self._mixer, self._speech = picture, idle, mixer, speech
         self.delay = (speech.latency if speech else 0.0) + NET_MARGIN  # s from a live sample to its being heard
         self._voice = Voice()
@@ -129,7 +126,7 @@ class Performer:
     def interrupt(self) -> int:
         """Stop speaking now: the voice fades within 30 ms, the mouth closes. Returns the new epoch."""
         epoch = self._voice.cut()
-        self._lips.cut(self._voice.playhead / RATE)
+        self._lips.cut(self._voice.playhead / RATE, epoch)
         return epoch
 
     def drive(self, track: MotionTrack | None, start: float = 0.0) -> None:
@@ -177,21 +174,18 @@ class Performer:
         motions = self._speech.push(piece.samples)
         if piece.ends:
             motions = [*motions, *self._speech.flush()]
-        if epoch != self._voice.epoch:  # interrupted meanwhile
-            return 0
-        self._lips.add([_moved(m, self._net_start, epoch) for m in motions])
-        return len(motions)
+        return self._lips.add([replace(m, time=self._net_start + m.time, epoch=epoch) for m in motions], epoch)
 
     def motion(self, time: float) -> Motion:
         """All drivers mixed at media time `time`."""
-        layers = [self._idle.motion(time)]
-        lips = self._lips.at(time)
-        if lips is not None:
-            layers.append(lips)
+        epoch = self._voice.epoch
+        silent = Motion(time, epoch)  # weighs nothing; keeps each layer in its place
+        idle = replace(self._idle.motion(time), epoch=epoch)
+        recorded = silent
         if self._track is not None:
             track, start = self._track
-            layers.append(track.at(time - start))
-        return self._mixer.mix(time, layers)
+            recorded = track.at(time - start)
+        return self._mixer.mix(time, [idle, self._lips.at(time) or silent, recorded])
 
     def frame(self, time: float, out: U8) -> Motion:
         """Draw media time `time` into out, (height * 3 / 2, width) uint8 I420, and return the motion drawn.
@@ -204,53 +198,43 @@ class Performer:
 
 
 class Lips:
-    """The speech driver's motions on the media clock, 50 a second, read at any time in between. Thread-safe."""
+    """The speech driver's motions on the media clock, 50 a second, read at any time in between. Thread-safe.
 
-    STEP = 0.025  # s; motions further apart than this are not joined
+    Where there is no motion there is none to show; how a mouth comes to rest is the mixer's business.
+    """
+
+    HOLD = 0.03  # s that a motion stands alone, before the first and after the last; gaps up to twice that are bridged
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._motions: deque[Motion] = deque()
+        self._epoch = 0
 
-    def add(self, motions: list[Motion]) -> None:
+    def add(self, motions: list[Motion], epoch: int) -> int:
+        """Append, unless they were made for what has been interrupted meanwhile. Returns how many were taken."""
         with self._lock:
+            if epoch != self._epoch:
+                return 0
             self._motions.extend(motions)
+            return len(motions)
 
-    def cut(self, time: float) -> None:
-        """Forget what lies after `time`."""
+    def cut(self, time: float, epoch: int) -> None:
+        """Forget what lies after `time`, and take motions of the new epoch only."""
         with self._lock:
+            self._epoch = epoch
             while self._motions and self._motions[-1].time > time:
                 self._motions.pop()
 
     def at(self, time: float) -> Motion | None:
-        """Between two motions: linear. After the last: held and faded out within RELEASE. Otherwise None.
-
-        Before the first: faded in within RELEASE, so that a mouth does not jump open.
-        """
+        """Times must not run backwards: what lies before is forgotten."""
         with self._lock:
             while len(self._motions) > 1 and self._motions[1].time <= time:
                 self._motions.popleft()
-            if not self._motions:
-                return None
-            a, b = self._motions[0], self._motions[1] if len(self._motions) > 1 else None
-        if time < a.time:
-            return _faded(a, time, 1 - (a.time - time) / RELEASE)
-        if b is not None and b.time - a.time <= self.STEP:
-            return _between(a, b, time)
-        released = _faded(a, time, 1 - (time - a.time) / RELEASE)
-        if released is None and b is not None:
-            return _faded(b, time, 1 - (b.time - time) / RELEASE)
-        return released
-
-
-def _moved(m: Motion, start: float, epoch: int) -> Motion:
-    return Motion(start + m.time, epoch, m.pose, m.face, m.translation, m.weight, m.expression, m.face_model)
-
-
-def _faded(m: Motion, time: float, weight: float) -> Motion | None:
-    if weight <= 0:
-        return None
-    return Motion(time, m.epoch, m.pose, m.face, m.translation, m.weight * np.float32(min(weight, 1.0)))
+            near = list(islice(self._motions, 2))
+        if len(near) == 2 and near[0].time <= time and near[1].time - near[0].time <= 2 * self.HOLD:
+            return _between(*near, time)
+        held = [m for m in near if abs(m.time - time) <= self.HOLD]
+        return replace(held[0], time=time) if held else None
 
 
 def _between(a: Motion, b: Motion, time: float) -> Motion:
@@ -263,13 +247,18 @@ def _between(a: Motion, b: Motion, time: float) -> Motion:
     return Motion(time, a.epoch, pose, mix(a.face, b.face), mix(a.translation, b.translation), mix(a.weight, b.weight))
 
 
-def perform(avatar: Avatar, width: int, height: int, view: str = "auto", seed: int = 0, threads: int = 2) -> Performer:
-    """A performer of an avatar with the real drivers. Raises WeightsError where the speech net's weights are absent."""
+def perform(
+    avatar: Avatar,
+    width: int,
+    height: int,
+    view: str = "auto",
+    speech: Speech | None = None,
+    seed: int = 0,
+    threads: int = 2,
+) -> Performer:
+    """A performer of an avatar with the real drivers: drivers.speech.SpeechDriver() for one that speaks."""
     from drivers.idle import Idle
     from drivers.mixer import Mixer
-
-    from drivers.speech import SpeechDriver
     from stage.picture import AvatarPicture
 
-    picture = AvatarPicture(avatar, width, height, view, threads)
-    return Performer(picture, Idle(seed), Mixer(avatar.limits), SpeechDriver())
+    return Performer(AvatarPicture(avatar, width, height, view, threads), Idle(seed), Mixer(avatar.limits), speech)
