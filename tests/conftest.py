@@ -1,0 +1,37 @@
+"""Fixtures every room shares."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+ROOT = Path(__file__).parent.parent
+TESTDATA = ROOT.parent / "shared" / "testdata"
+
+
+@pytest.fixture(scope="session")
+def demo_avatar_path() -> Path:
+    """The demo avatar that `make demo` builds."""
+    path = ROOT / "avatars" / "demo.avatar"
+    assert path.exists(), f"{path} is missing; run `make demo` (make test does)"
+    return path
+
+
+def testdata(name: str) -> Path:
+    """A file of the shared test data; the test skips, naming it, where it is absent."""
+    path = TESTDATA / name
+    if not path.exists():
+        pytest.skip(f"needs ../shared/testdata/{name}")
+    return path
+
+
+def voice_like(seconds: float, rate: int = 16_000, seed: int = 0) -> NDArray[np.float32]:
+    """(n,) a synthetic vowel that opens and closes four times a second, with silence in its last quarter."""
+    t = np.arange(round(seconds * rate)) / rate
+    pulses = sum(np.sin(2 * np.pi * 120 * k * t) / k for k in range(1, 30))
+    envelope = (0.5 + 0.5 * np.sin(2 * np.pi * 4 * t)) * (t < 0.75 * seconds)
+    noise = np.random.default_rng(seed).normal(0, 1e-4, len(t))
+    return (0.1 * pulses * envelope + noise).astype(np.float32)
