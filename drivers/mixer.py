@@ -2,8 +2,8 @@
 
 A layer covers what lies below it by its group's weight, so an idle blink lives on under a talking mouth. Rotations are
 interpolated along the shortest arc, never added. When a layer comes, goes or jumps in weight, the difference to what
-was shown last is kept and dies away like a critically damped spring (inertialization, Bollo 2018): no jump and, once it has
-died away, no delay.
+was shown last is kept and dies away like a critically damped spring (inertialization, Bollo 2018): no jump and, once
+it has died away, no delay.
 """
 
 from __future__ import annotations

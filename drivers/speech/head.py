@@ -72,4 +72,4 @@ class Head:
         z = self.logits(np.asarray(features, np.float32))
         e = np.exp(z[:, :N_VISEMES] - z[:, :N_VISEMES].max(1, keepdims=True))
         sigmoid = 1 / (1 + np.exp(-np.clip(z[:, N_VISEMES:], -30, 30)))
-        return Articulation(e / e.sum(1, keepdims=True), sigmoid[:, 0], sigmoid[:, 1])
+        return Articulation(e / e.sum(1, keepdims=True), *sigmoid.T.astype(np.float32))

@@ -10,8 +10,9 @@ import numpy as np
 from drivers.speech.training.corpus import LABEL_RATE, RATE, Utterance
 from drivers.speech.visemes import from_arpabet
 
-LEAD, TAIL = 0.25, 0.5  # s of faint noise around the clip: without it the decoder often fails to end on a final state
-NOISE = 1e-4
+# (lead s, tail s, noise) around the clip: without padding the decoder often fails to end on a final state, and where
+# one padding fails another may not
+PADDINGS = ((0.25, 0.5, 1e-4), (0.5, 0.8, 3e-4), (0.1, 0.3, 1e-3), (0.4, 1.0, 2e-3))
 
 
 class AlignmentError(ValueError):
@@ -34,25 +35,23 @@ class Aligner:
         """Raises AlignmentError naming the clip; words the dictionary lacks are left out."""
         words = re.sub("[^a-z' ]", " ", text.lower().replace("-", " ")).split()
         known = [w for w in words if self.decoder.lookup_word(w) is not None]
-        noise = np.random.default_rng(0).standard_normal(len(samples) + int((LEAD + TAIL) * RATE)) * NOISE
-        lead = int(LEAD * RATE)
-        noise[lead : lead + len(samples)] += samples
-        pcm = (noise / (np.abs(noise).max() + 1e-9) * 0.8 * 32767).astype("<i2").tobytes()
-        try:
-            self.decoder.set_align_text(" ".join(known))
-            self._pass(pcm)
-            self.decoder.set_alignment()  # the second pass resolves words into phones
-            self._pass(pcm)
-            phones = [
-                (p.start / 100, (p.start + p.duration) / 100, p.name) for w in self.decoder.get_alignment() for p in w
-            ]
-        except RuntimeError as e:
-            raise AlignmentError(f"{name}: {e}") from e
-        labels = np.zeros(len(samples) * LABEL_RATE // RATE, np.int64)
-        for start, end, phone in phones:
-            a, b = (max(0, round((t - LEAD) * LABEL_RATE)) for t in (start, end))
-            labels[a:b] = from_arpabet(phone)
-        return Utterance(name, samples, labels)
+        error = "no words"
+        for lead, tail, level in PADDINGS if known else ():
+            try:
+                phones = self._phones(_padded(samples, lead, tail, level), " ".join(known))
+            except RuntimeError as e:
+                error = str(e)
+                continue
+            return Utterance(name, samples, _labels(phones, lead, len(samples)))
+        raise AlignmentError(f"{name}: {error}")
+
+    def _phones(self, pcm: bytes, text: str) -> list[tuple[float, float, str]]:
+        """(start s, end s, phone), in the time of the padded sound."""
+        self.decoder.set_align_text(text)
+        self._pass(pcm)
+        self.decoder.set_alignment()  # the second pass resolves words into phones
+        self._pass(pcm)
+        return [(p.start / 100, (p.start + p.duration) / 100, p.name) for w in self.decoder.get_alignment() for p in w]
 
     def _pass(self, pcm: bytes) -> None:
         self.decoder.start_utt()
@@ -60,3 +59,18 @@ class Aligner:
             self.decoder.process_raw(pcm, full_utt=True)
         finally:
             self.decoder.end_utt()
+
+
+def _padded(samples: np.ndarray, lead: float, tail: float, level: float) -> bytes:
+    out = np.random.default_rng(0).standard_normal(len(samples) + int((lead + tail) * RATE)) * level
+    start = int(lead * RATE)
+    out[start : start + len(samples)] += samples
+    return (out / (np.abs(out).max() + 1e-9) * 0.8 * 32767).astype("<i2").tobytes()
+
+
+def _labels(phones: list[tuple[float, float, str]], lead: float, samples: int) -> np.ndarray:
+    labels = np.zeros(samples * LABEL_RATE // RATE, np.int64)
+    for start, end, phone in phones:
+        a, b = (max(0, round((t - lead) * LABEL_RATE)) for t in (start, end))
+        labels[a:b] = from_arpabet(phone)
+    return labels

@@ -65,11 +65,9 @@ def not_speech(rng: np.random.Generator, seconds: float = 4.0) -> Utterance:
     if kind == "noise":
         a = _noise(n, rng) * 0.05
     elif kind == "hum":
-        mains = float(rng.choice([50, 60]))
-        a = (
-            sum(np.sin(2 * np.pi * mains * k * t + rng.uniform(0, 6)) * rng.uniform(0, 1) / k for k in range(1, 12))
-            * 0.05
-        )
+        k = np.arange(1, 12)[:, None] * float(rng.choice([50, 60]))
+        strength = rng.uniform(0, 1, (11, 1)) / np.arange(1, 12)[:, None]
+        a = (np.sin(2 * np.pi * k * t + rng.uniform(0, 6, (11, 1))) * strength).sum(0) * 0.05
     elif kind == "breath":
         band = [rng.uniform(300, 800), rng.uniform(2500, 6000)]
         air = signal.sosfilt(signal.butter(2, band, "band", fs=RATE, output="sos"), rng.standard_normal(n))

@@ -48,7 +48,8 @@ def fit(data: Windows, importance: np.ndarray, iterations: int = 1300, seed: int
     jaw, weight = jaw_target(y), class_weights(y)
     sample = x[torch.from_numpy(rng.choice(len(x), min(2000, len(x)), replace=False))].float()
     mean, deviation = sample.mean((0, 1)), sample.std((0, 1)) + 1e-3
-    net = nn.Sequential(nn.Dropout(DROPOUT), nn.Linear(x.shape[2], HIDDEN), nn.GELU(), nn.Linear(HIDDEN, OUTPUTS))
+    first, second = nn.Linear(x.shape[2], HIDDEN), nn.Linear(HIDDEN, OUTPUTS)
+    net = nn.Sequential(nn.Dropout(DROPOUT), first, nn.GELU(), second)
     optimizer = torch.optim.AdamW(net.parameters(), LEARNING_RATE, weight_decay=WEIGHT_DECAY)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, iterations, pct_start=0.1)
     p = importance / importance.sum()
@@ -59,8 +60,8 @@ def fit(data: Windows, importance: np.ndarray, iterations: int = 1300, seed: int
         loss.backward()
         optimizer.step()
         schedule.step()
-    a, b = net[1], net[3]
-    return Head.of(*(t.detach().numpy() for t in (mean, deviation, a.weight, a.bias, b.weight, b.bias)))
+    layers = (mean, deviation, first.weight, first.bias, second.weight, second.bias)
+    return Head.of(*(t.detach().numpy() for t in layers))
 
 
 def _loss(out: torch.Tensor, y: torch.Tensor, jaw: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:

@@ -1,0 +1,212 @@
+"""How well the driver hears and shows, at true streaming hops, on recorded speech it was not trained on.
+
+Reference labels are pocketsphinx alignments of transcribed recordings: they carry that aligner's own errors. Besides
+the head's figures there are those of an energy-only mouth, the least that a learned head must beat.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drivers.speech.articulation import aperture
+from drivers.speech.audio import load
+from drivers.speech.driver import Settings, SpeechDriver
+from drivers.speech.features import FRAME, FRAME_RATE, Encoder, StreamingFeatures
+from drivers.speech.head import Articulation, Head
+from drivers.speech.training.alignment import Aligner, AlignmentError
+from drivers.speech.training.corpus import LABEL_RATE, RATE, Utterance
+from drivers.speech.training.fit import JAW_OPENING
+from drivers.speech.visemes import MOUTH_GROUP, N_VISEMES, PP, SIL
+
+EVENT_TOLERANCE = 2  # frames, +-40 ms
+ONSET_REACH = 8  # frames within which a change of mouth group is looked for
+SHUT = 0.03  # aperture of a mouth that counts as sealed
+LABELS_PER_FRAME = LABEL_RATE // FRAME_RATE
+GROUP_OF = np.array(MOUTH_GROUP)
+
+
+@dataclass
+class Heard:
+    """One clip: what was heard, what the mouth did and what was said, per frame."""
+
+    name: str
+    articulation: Articulation
+    aperture: NDArray  # (n,)
+    labels: NDArray  # (n,) viseme
+
+
+def material(testdata: Path, aligner: Aligner, more: Path | None = None) -> list[Utterance]:
+    """The transcribed English speech of testdata/manifest.csv, and the pairs of .wav and .txt in the folder `more`.
+
+    What cannot be aligned is left out and named.
+    """
+    texts: list[tuple[Path, str]] = []
+    manifest = testdata / "manifest.csv"
+    if manifest.is_file():
+        with manifest.open(encoding="utf8", newline="") as f:
+            rows = [r for r in csv.DictReader(f) if r["file"].startswith("speech/") and r.get("lang") == "en"]
+        texts += [(testdata / r["file"], r["transcript"]) for r in rows if r.get("transcript")]
+    if more:
+        texts += [
+            (p, p.with_suffix(".txt").read_text())
+            for p in sorted(more.glob("*.wav"))
+            if p.with_suffix(".txt").is_file()
+        ]
+    clips = []
+    for path, text in texts:
+        samples = load(path, RATE)
+        samples = samples / (np.abs(samples).max() + 1e-6) * 0.5
+        try:
+            clips.append(aligner.align(path.stem, samples, text))
+        except AlignmentError as e:
+            print(f"left out: {e}")
+    return clips
+
+
+def hear(u: Utterance, encoder: Encoder, head: Head, settings: Settings) -> Heard:
+    """Run the streaming path over a clip: the head's final frames and the driver's mouth."""
+    labels = u.labels[::LABELS_PER_FRAME]
+    tail = np.zeros(round((settings.hop * 2 + settings.lookahead) * RATE), np.float32)
+    samples = np.concatenate([u.samples, tail])
+    stream = StreamingFeatures(encoder, settings.window, settings.hop, settings.lookahead)
+    parts = []
+    while len(samples):
+        piece, samples = np.split(samples, [stream.room()])
+        hop = stream.push(piece)
+        if hop:
+            a = head(hop.features)
+            keep = slice(max(0, -hop.first), hop.final)
+            parts.append((a.visemes[keep], a.closure[keep], a.jaw[keep]))
+    driver = SpeechDriver(settings, encoder, head)
+    mouth = aperture(np.stack([m.face for m in driver.push(u.samples) + driver.flush()]))
+    v, c, j = (np.concatenate(x) for x in zip(*parts))
+    n = min(len(labels), len(v), len(mouth))
+    return Heard(u.name, Articulation(v[:n], c[:n], j[:n]), mouth[:n], labels[:n])
+
+
+def energy_only(u: Utterance) -> NDArray:
+    """(n,) viseme of a mouth that knows loudness alone: shut below -25 dB of the running peak, open above."""
+    n = len(u.samples) // FRAME
+    level = 10 * np.log10(np.mean(u.samples[: n * FRAME].reshape(n, FRAME) ** 2, 1) + 1e-9)
+    peak = np.maximum.accumulate(level)
+    return np.where(level < peak - 25, SIL, np.where(level < peak - 10, 4, 10))
+
+
+Figures = dict[str, dict[str, float]]  # voice, "all" or "energy only" -> name -> figure
+
+
+def voice_of(name: str) -> str:
+    """The voice of a clip, by its name up to the first mark."""
+    return re.split(r"[-_\d]", name)[0]
+
+
+def evaluate(clips: list[Utterance], encoder: Encoder, head: Head, settings: Settings) -> Figures:
+    """Figures of all clips, of each voice, and of the energy-only mouth on the same frames."""
+    heard = [hear(u, encoder, head, settings) for u in clips]
+    if not heard:
+        return {}
+    out = {"all": scores(heard)}
+    for voice in sorted({voice_of(h.name) for h in heard}):
+        out[voice] = scores([h for h in heard if voice_of(h.name) == voice])
+    pairs = [(energy_only(u)[: len(h.labels)], h.labels[: len(u.samples) // FRAME]) for u, h in zip(clips, heard)]
+    guess, said = (np.concatenate(x) for x in zip(*pairs))
+    out["energy only"] = {"seconds": len(said) / FRAME_RATE, **accuracy(guess, said)}
+    return out
+
+
+# ---- scores ---------------------------------------------------------------------------------------------------------
+
+
+def scores(clips: list[Heard]) -> dict[str, float]:
+    """Figures over all frames of all clips."""
+    said = np.concatenate([c.labels for c in clips])
+    heard = np.concatenate([c.articulation.visemes.argmax(1) for c in clips])
+    closure = np.concatenate([c.articulation.closure for c in clips]) > 0.5
+    jaw = np.concatenate([c.articulation.jaw for c in clips])
+    out = {"seconds": len(said) / FRAME_RATE, **accuracy(heard, said)}
+    out["closure frames recall"], out["closure frames precision"] = _ratio(closure, said == PP)
+    head = [(c.articulation.closure > 0.5, c.labels == PP) for c in clips]
+    out["closure events"], out["closure events recall"], out["closure events precision"] = events(head)
+    # the silences around speech are shut without a bilabial: they are no false seals
+    shown = [((c.aperture < SHUT) & (c.labels != SIL), c.labels == PP) for c in clips]
+    _, out["mouth shut events recall"], out["mouth shut events precision"] = events(shown)
+    out["jaw correlation"] = float(np.corrcoef(jaw, np.concatenate([_jaw(c.labels) for c in clips]))[0, 1])
+    out["onset error ms"] = onset_error([(c.articulation.visemes.argmax(1), c.labels) for c in clips])
+    out["mouth lag ms"] = lag(clips)
+    return out
+
+
+def accuracy(heard: NDArray, said: NDArray) -> dict[str, float]:
+    g, h = GROUP_OF[said], GROUP_OF[heard]
+    return {
+        "mouth group accuracy": float((g == h).mean()), "mouth group macro F1": _macro_f1(h, g, max(MOUTH_GROUP) + 1),
+        "viseme accuracy": float((heard == said).mean()), "viseme macro F1": _macro_f1(heard, said, N_VISEMES),
+    }  # fmt: skip
+
+
+def _ratio(found: NDArray, true: NDArray) -> tuple[float, float]:
+    """(recall, precision)"""
+    hit = (found & true).sum()
+    return float(hit / max(1, true.sum())), float(hit / max(1, found.sum()))
+
+
+def _macro_f1(heard: NDArray, said: NDArray, classes: int) -> float:
+    f = []
+    for c in range(classes):
+        if (said == c).sum() >= 3:
+            r, p = _ratio(heard == c, said == c)
+            f.append(2 * r * p / max(1e-9, r + p))
+    return float(np.mean(f))
+
+
+def _runs(mask: NDArray) -> list[tuple[int, int]]:
+    edge = np.diff(np.concatenate([[0], mask.astype(int), [0]]))
+    return list(zip(np.flatnonzero(edge == 1), np.flatnonzero(edge == -1)))
+
+
+def events(pairs: list[tuple[NDArray, NDArray]]) -> tuple[int, float, float]:
+    """(found, true) masks -> (number of true events, recall, precision), each allowed EVENT_TOLERANCE frames."""
+    hit = true = right = found = 0
+    for f, t in pairs:
+        for these, those, count in ((t, f, 0), (f, t, 1)):
+            runs = _runs(these)
+            good = sum(bool(those[max(0, a - EVENT_TOLERANCE) : b + EVENT_TOLERANCE].any()) for a, b in runs)
+            if count == 0:
+                hit, true = hit + good, true + len(runs)
+            else:
+                right, found = right + good, found + len(runs)
+    return true, hit / max(1, true), right / max(1, found)
+
+
+def onset_error(pairs: list[tuple[NDArray, NDArray]]) -> float:
+    """ms, mean of how far a change into a mouth group is heard from where it was said, among those found."""
+    errors = []
+    for heard, said in pairs:
+        h, s = GROUP_OF[heard], GROUP_OF[said]
+        changes = [(i, h[i]) for i in range(1, len(h)) if h[i] != h[i - 1]]
+        for i in range(1, len(s)):
+            if s[i] != s[i - 1]:
+                near = [abs(k - i) for k, g in changes if g == s[i] and abs(k - i) <= ONSET_REACH]
+                errors += [min(near)] if near else []
+    return float(np.mean(errors)) * 1000 / FRAME_RATE if errors else 0.0
+
+
+def _jaw(labels: NDArray) -> NDArray:
+    window = np.hanning(7)[1:-1]
+    return np.convolve(np.array(JAW_OPENING)[labels], window / window.sum(), mode="same")
+
+
+def lag(clips: list[Heard], reach: int = 10) -> float:
+    """ms by which the shown opening follows the opening that the labels call for (negative: it leads)."""
+    best = []
+    for shift in range(-reach, reach + 1):
+        pairs = [(np.roll(c.aperture, -shift)[reach:-reach], _jaw(c.labels)[reach:-reach]) for c in clips]
+        a, b = (np.concatenate(x) for x in zip(*pairs))
+        best.append((float(np.corrcoef(a, b)[0, 1]), shift))
+    return max(best)[1] * 1000 / FRAME_RATE
