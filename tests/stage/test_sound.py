@@ -1,5 +1,6 @@
 """Sound files in, mono samples out; chunks of any rate resampled without seams."""
 
+import contextlib
 import wave
 from pathlib import Path
 
@@ -64,10 +65,8 @@ def test_load_refuses_what_is_too_long(tmp_path: Path) -> None:
 @settings(max_examples=40, deadline=None)
 @given(st.binary(max_size=400))
 def test_load_of_garbage_is_a_sound_error_or_sound(data: bytes) -> None:
-    try:
+    with contextlib.suppress(SoundError):
         assert load(data).dtype == np.int16
-    except SoundError:
-        pass
 
 
 @pytest.mark.parametrize("rate", [16000, 44100, 48000])
