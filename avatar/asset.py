@@ -1,8 +1,8 @@
 """The avatar: what the builder makes and every runtime reads, in memory and as NAME.avatar.
 
-The file is a zip of plainly stored members: manifest.json (schema version, sha256 of the others, whatever is not an array or
-a picture), tensors.safetensors, background.webp, preview.webp. Nothing in it can run. With an open body model
-everything needed is inside; of a licensed one only its sha256 and parameters are (see licensed.py).
+The file is a zip of plainly stored members: manifest.json (schema version, sha256 of the others, whatever is not an
+array or a picture), tensors.safetensors, background.webp, preview.webp. Nothing in it can run. With an open body
+model everything needed is inside; of a licensed one only its sha256 and parameters are (see licensed.py).
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import io
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from dataclasses import fields as dataclass_fields
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +100,7 @@ class Avatar:
     provenance: dict[str, Any] = field(default_factory=dict)  # builder version, settings, seed, consent note
 
 
-# ---- the file ---------------------------------------------------------------------------------------------------------
+# ---- the file -------------------------------------------------------------------------------------------------------
 
 
 def save(avatar: Avatar, path: str | os.PathLike[str], model_folders: Sequence[Path] = ()) -> None:
@@ -146,7 +147,7 @@ def load(path: str | os.PathLike[str], model_folders: Sequence[Path] = ()) -> Av
 
 
 def summary(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """What a gallery shows of a file, without its arrays: name, framing, width, height, warnings, quality, preview (webp).
+    """What a gallery shows of a file: name, framing, width, height, warnings, quality, preview (webp).
 
     Raises AvatarError.
     """
@@ -166,12 +167,8 @@ def _flatten(a: Avatar) -> tensors.Tensors:
     """Every array but the mesh's and the pictures."""
     arrays: tensors.Tensors = {"part": a.part, "occluder": a.occluder}
     arrays |= _directions_arrays("correction", a.correction)
-    for prefix, thing in (
-        ("gaussians", a.gaussians),
-        ("photo", a.photo),
-        ("neutral", a.neutral),
-        ("face_map", a.face_map),
-    ):
+    parts = {"gaussians": a.gaussians, "photo": a.photo, "neutral": a.neutral, "face_map": a.face_map}
+    for prefix, thing in parts.items():
         arrays |= {f"{prefix}.{k}": v for k, v in vars(thing).items()}
     return arrays
 
@@ -202,39 +199,37 @@ def _mesh(t: tensors.Tensors) -> SkinnedMesh:
         raise AvatarError("mesh.joint_weight has rows that do not sum to 1")
     return SkinnedMesh(
         t["mesh.vertices"], t["mesh.faces"], t["mesh.joints"], t["mesh.parents"], t["mesh.joint_index"],
-        weight / total, _directions(t, "mesh.expression"), t["mesh.pose_feature"], _directions(t, "mesh.pose_corrective"),
+        weight / total, _directions(t, "mesh.expression"), t["mesh.pose_feature"],
+        _directions(t, "mesh.pose_corrective"),
     )  # fmt: skip
 
 
 def _avatar(fields: dict[str, Any], t: tensors.Tensors, mesh: SkinnedMesh, members: dict[str, bytes]) -> Avatar:
-    def part(cls: type, name: str) -> Any:
-        return cls(**{k: t[f"{name}.{k}"] for k in cls.__dataclass_fields__})
+    def part(cls: type[Any], name: str) -> Any:
+        return cls(**{f.name: t[f"{name}.{f.name}"] for f in dataclass_fields(cls)})
 
     camera = Camera(**fields.pop("camera"))
     return Avatar(
         mesh=mesh, part=t["part"], occluder=t["occluder"], correction=_directions(t, "correction"),
         gaussians=part(Gaussians, "gaussians"), photo=part(State, "photo"), neutral=part(State, "neutral"),
         face_map=part(FaceMap, "face_map"), camera=camera,
-        background=_picture(members[BACKGROUND], BACKGROUND, MAX_SIDE), preview=_picture(members[PREVIEW], PREVIEW, MAX_PREVIEW),
-        **fields,
+        background=_picture(members[BACKGROUND], BACKGROUND, MAX_SIDE),
+        preview=_picture(members[PREVIEW], PREVIEW, MAX_PREVIEW), **fields,
     )  # fmt: skip
 
 
 def _check_together(a: Avatar) -> None:
     """What no single array or field can tell. Raises AvatarError."""
     if a.background.shape != (a.camera.height, a.camera.width, 3):
-        raise AvatarError(
-            f"the background has shape {a.background.shape}, the camera is {a.camera.width}x{a.camera.height}"
-        )
+        size = f"{a.camera.width}x{a.camera.height}"
+        raise AvatarError(f"the background has shape {a.background.shape}, the camera is {size}")
     m = a.mesh
     if m.parents[0] != -1 or (m.parents[1:] < 0).any() or (m.parents[1:] >= np.arange(1, len(m.parents))).any():
         raise AvatarError("mesh.parents is no tree with its root first and parents before children")
     if ((m.joint_weight[:, :-1] == 0) & (m.joint_weight[:, 1:] != 0)).any():
         raise AvatarError("mesh.joint_weight has an unused slot before a used one; unused slots come last")
     if a.gaussians.count and a.gaussians.layer.max() >= len(LAYERS):
-        raise AvatarError(
-            f"gaussians.layer goes up to {a.gaussians.layer.max()}, this version knows {len(LAYERS)} layers"
-        )
+        raise AvatarError(f"gaussians.layer goes up to {a.gaussians.layer.max()}, the last layer is {len(LAYERS) - 1}")
     V, F = len(m.vertices), len(m.faces)
     if len(a.part) != F or len(a.occluder) != F or a.correction.vertex.max(initial=0) >= V:
         raise AvatarError(f"part, occluder or correction do not fit the mesh of {V} vertices and {F} triangles")

@@ -1,7 +1,8 @@
-"""Avatars on a licensed body model: what of it may not be copied is left out of the file and put back when it is opened.
+"""Avatars on a licensed body model: what may not be copied is left out of the file and put back when it is opened.
 
 The file then holds the model's sha256 and betas, our own offsets from the shaped body, which of its triangles are used,
-and whatever the union mesh has beyond the body (shell, mouth card). Vertices come first from the body, in the model's order.
+and whatever the union mesh has beyond the body (shell, mouth card). The body's vertices come first, in the model's
+order.
 """
 
 from __future__ import annotations
@@ -50,8 +51,8 @@ def find(sha256: str, name: str, folders: Sequence[Path] = ()) -> body.BodyModel
             if file.suffix in _SUFFIXES and _hash(file, file.stat().st_mtime_ns) == sha256:
                 return body.load(file)
     raise AvatarError(
-        f"it stands on the body model {name} (sha256 {sha256[:16]}...), whose licence keeps it out of avatar files; put "
-        f"that model's file into {FOLDER.parent.name}/{FOLDER.name}/ or name its folder in {ENVIRONMENT}"
+        f"it stands on the body model {name} (sha256 {sha256[:16]}...), whose licence keeps it out of avatar files; "
+        f"put that model's file into {FOLDER.parent.name}/{FOLDER.name}/ or name its folder in {ENVIRONMENT}"
     )
 
 

@@ -1,9 +1,9 @@
 """The arrays of an avatar file: names, shapes, precision, and what must hold before any of them is used.
 
 float16 holds what needs no more: shapes, colours (.12 of a code value), opacities, skinning weights (made to sum to 1
-again) and displacement directions (.05 % of each); together they change a picture by 63 dB. Rest vertices, joints, poses,
-the face map and barycentrics (52 dB, were they halved) stay float32. A half-precision array whose values do not fit is
-kept in float32.
+again) and displacement directions (.05 % of each); together they leave a picture 63 dB close. Rest vertices, joints,
+poses, the face map and barycentrics (52 dB, were they halved) stay float32. A half-precision array whose values do not
+fit is kept in float32.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def encode(tensors: Tensors, specs: dict[str, Spec]) -> bytes:
 
 
 def decode(data: bytes, specs: dict[str, Spec]) -> Tensors:
-    """Arrays in memory's precision, checked. Raises AvatarError naming the array, what was found and what was wanted."""
+    """Arrays in memory's precision, checked. Raises AvatarError naming the array, what was found and wanted."""
     try:
         stored = safetensors.numpy.load(data)
     except Exception as e:  # SafetensorError, and whatever NumPy thinks of an odd dtype

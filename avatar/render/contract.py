@@ -39,8 +39,9 @@ class Layer:
 
 
 LAYERS = (
-    Layer("skin", 0.004), Layer("lips", 0.0015), Layer("cavity", 0.0015), Layer("teeth", 0.0015), Layer("tongue", 0.0015),
-    Layer("eyes", 0.0015), Layer("card", 0.0015), Layer("shell", 0.006), Layer("hands", 0.003), Layer("fringe", 0.006, True),
+    Layer("skin", 0.004), Layer("lips", 0.0015), Layer("cavity", 0.0015), Layer("teeth", 0.0015),
+    Layer("tongue", 0.0015), Layer("eyes", 0.0015), Layer("card", 0.0015), Layer("shell", 0.006),
+    Layer("hands", 0.003), Layer("fringe", 0.006, True),
 )  # fmt: skip
 LAYER = {layer.name: i for i, layer in enumerate(LAYERS)}
 TOLERANCE = np.array([layer.tolerance for layer in LAYERS], np.float32)

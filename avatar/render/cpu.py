@@ -8,6 +8,7 @@ spin.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -65,7 +66,6 @@ class _Scene:
 
 def _pack(faces: I32, gaussians: Gaussians, colour: NDArray) -> _Scene:
     g = gaussians
-    _check_gaussians(g, len(faces))
     order = np.lexsort((g.layer, g.face)).astype(np.int32)
     face = g.face[order]
     used, start = np.unique(face, return_index=True)
@@ -117,7 +117,7 @@ class _Picture:
         total = np.append(0, np.cumsum(self.cost))
         cut = np.searchsorted(total, total[-1] * np.arange(1, n) / n)
         edges = [0, *(min(int(c) * K.BLOCK, self.height) for c in cut), self.height]
-        return list(zip(edges[:-1], edges[1:]))
+        return list(itertools.pairwise(edges))
 
     def measure(self) -> None:
         """Make next frame's bands from this frame's work."""
@@ -138,6 +138,7 @@ class Rasterizer:
         self._occluder = np.ascontiguousarray(self._faces[surface.occluder])
         self._vertices = int(self._faces.max()) + 1 if len(self._faces) else 0
         self._gaussians = surface.gaussians
+        _check_gaussians(self._gaussians, len(self._faces))
         self._rgb: _Scene | None = None
         self._yuv: _Scene | None = None
         self._picture: _Picture | None = None
@@ -146,7 +147,7 @@ class Rasterizer:
         self._scratch = np.zeros((threads, 2, 4, 0), np.float32)
 
     def draw(self, vertices: F32, camera: Camera, out: F32 | None = None) -> F32:
-        """Posed vertices (V, 3) m -> out (H, W, 4) float32: RGB times alpha, alpha. Raises ValueError on bad vertices."""
+        """Posed vertices (V, 3) m -> out (H, W, 4) float32: RGB times alpha, alpha. ValueError where not finite."""
         if self._rgb is None:
             self._rgb = _pack(self._faces, self._gaussians, self._gaussians.colour)
         shape = (camera.height, camera.width, 4)
@@ -271,7 +272,7 @@ class Weights:
     """The picture as a linear function of the Gaussians' colours: rgb * alpha = matrix @ colour."""
 
     rows: I32  # (nnz,) pixel, y * W + x
-    cols: I32  # (nnz,) Gaussian; rises
+    cols: I32  # (nnz,) Gaussian
     values: F32  # (nnz,)
     alpha: F32  # (H, W)
     zb: F32  # (H, W) m, inf where no occluder is
@@ -288,9 +289,9 @@ class Weights:
 
 
 def weights(vertices: F32, faces: I32, occluder: NDArray[np.bool_], gaussians: Gaussians, camera: Camera) -> Weights:
-    """The weights with which `draw` mixes colours, for solving colours in closed form. The same rule to the last bit of
-    float32 but for rounding; colours are not looked at."""
+    """The weights with which `draw` mixes colours, for solving colours in closed form; colours are not looked at."""
     faces = np.ascontiguousarray(faces, np.int32)
+    _check_gaussians(gaussians, len(faces))
     scene = _pack(faces, gaussians, gaussians.colour)
     v = _check_vertices(vertices)
     p = _Picture(camera.width, camera.height)
@@ -313,7 +314,7 @@ def weights(vertices: F32, faces: I32, occluder: NDArray[np.bool_], gaussians: G
 
 
 def zbuffer(points: NDArray, faces: I32, width: int, height: int) -> tuple[F32, I32]:
-    """points (V, 3) pixel x, pixel y, depth m -> depth (H, W) m, inf where nothing is; nearest triangle (H, W), -1 there.
+    """points (V, 3) pixel x, pixel y, depth m -> depth (H, W) m, else inf; nearest triangle (H, W), else -1.
 
     Triangles with a vertex nearer than NEAR are not drawn.
     """

@@ -7,10 +7,12 @@ Names of buffers, with H, W the picture, S = W + padding the row stride:
   extent (2, blocks, 2)  per layer and block of BLOCK rows: first and one past the last pixel drawn on
 """
 
-# ruff: noqa: ANN001, ANN201
+# mypy: disable-error-code="call-arg"
 from __future__ import annotations
 
-import math
+import contextlib
+import os
+from pathlib import Path
 
 import numba as nb
 import numpy as np
@@ -29,8 +31,19 @@ WEIGHT_SCALE = _f(1 / 32)
 U, V, M00, M01, M10, M11, TOLERANCE, FRINGE, DEFICIT, C0, C1, C2 = range(12)
 RECORD = 12
 
-_options = {"cache": True, "nogil": True, "fastmath": {"contract", "nsz", "arcp", "reassoc"}, "error_model": "numpy"}
-kernel = nb.njit(**_options)
+kernel = nb.njit(cache=True, nogil=True, fastmath={"contract", "nsz", "arcp", "reassoc"}, error_model="numpy")
+
+
+def _notice_changes() -> None:
+    """Numba's cache watches this file alone; simd.py and contract.py are compiled into the kernels, too."""
+    own, folder = Path(__file__), Path(__file__).parent
+    newest = max((folder / name).stat().st_mtime_ns for name in ("simd.py", "contract.py"))
+    if newest > own.stat().st_mtime_ns:
+        with contextlib.suppress(OSError):  # an installation that cannot be written is not being edited either
+            os.utime(own, ns=(newest, newest))
+
+
+_notice_changes()
 
 
 @kernel
@@ -54,13 +67,13 @@ def draw_depth(screen, faces, width, first, last, depth):
     for t in range(faces.shape[0]):
         a, b, c = faces[t, 0], faces[t, 1], faces[t, 2]
         ya, yb, yc = screen[a, 1], screen[b, 1], screen[c, 1]
-        y0 = max(math.ceil(min(ya, yb, yc) - HALF), _f(first))
-        y1 = min(math.floor(max(ya, yb, yc) - HALF), _f(last - 1))
+        y0 = max(np.ceil(min(ya, yb, yc) - HALF), _f(first))
+        y1 = min(np.floor(max(ya, yb, yc) - HALF), _f(last - 1))
         if not y0 <= y1:
             continue
         xa, xb, xc = screen[a, 0], screen[b, 0], screen[c, 0]
-        x0 = max(math.ceil(min(xa, xb, xc) - HALF), ZERO)
-        x1 = min(math.floor(max(xa, xb, xc) - HALF), _f(width - 1))
+        x0 = max(np.ceil(min(xa, xb, xc) - HALF), ZERO)
+        x1 = min(np.floor(max(xa, xb, xc) - HALF), _f(width - 1))
         ia, ib, ic = screen[a, 2], screen[b, 2], screen[c, 2]
         if not x0 <= x1 or ia * ib * ic == ZERO:
             continue
@@ -84,7 +97,7 @@ def draw_depth(screen, faces, width, first, last, depth):
 
 @kernel
 def draw_depth_and_ids(points, faces, depth, ids):
-    """points (V, 3) pixel x, y, depth m -> depth (H, W) m, inf where nothing is; ids (H, W) of the nearest triangle, or -1."""
+    """points (V, 3) pixel x, y, depth m -> depth (H, W) m, else inf; ids (H, W) of the nearest triangle, else -1."""
     H, W = depth.shape
     depth[:] = np.inf
     ids[:] = -1
@@ -98,8 +111,8 @@ def draw_depth_and_ids(points, faces, depth, ids):
         if area == 0:
             continue
         ia, ib, ic = 1 / points[a, 2], 1 / points[b, 2], 1 / points[c, 2]
-        x0, x1 = max(0.0, math.ceil(min(xa, xb, xc) - 0.5)), min(W - 1.0, math.floor(max(xa, xb, xc) - 0.5))
-        y0, y1 = max(0.0, math.ceil(min(ya, yb, yc) - 0.5)), min(H - 1.0, math.floor(max(ya, yb, yc) - 0.5))
+        x0, x1 = max(0.0, np.ceil(min(xa, xb, xc) - 0.5)), min(W - 1.0, np.floor(max(xa, xb, xc) - 0.5))
+        y0, y1 = max(0.0, np.ceil(min(ya, yb, yc) - 0.5)), min(H - 1.0, np.floor(max(ya, yb, yc) - 0.5))
         if not (x0 <= x1 and y0 <= y1):
             continue
         for y in range(np.int64(y0), np.int64(y1) + 1):
@@ -127,9 +140,8 @@ def project_mean(r, A, B, C):
 
 
 @kernel
-def project_covariance(r, A, B, C, X, Y, Z, focal):
-    """Screen covariance (xx, xy, yy) of record r and its determinant, dilated. J E M as in the contract."""
-    i = ONE / Z
+def project_covariance(r, A, B, C, X, Y, i, focal):
+    """Dilated screen covariance (xx, xy, yy) of record r, i = 1 / Z, and its determinant. J E M as in the contract."""
     j, tx, ty = focal * i, X * i, Y * i
     uz, vz = B[2] - A[2], C[2] - A[2]
     p00, p01 = j * (B[0] - A[0] - tx * uz), j * (C[0] - A[0] - tx * vz)
@@ -158,19 +170,18 @@ def splat(records, start, corners, camera, focal, cx, cy, width, height, first, 
             X, Y, Z = project_mean(r, A, B, C)
             if not Z >= NEAR:
                 continue
-            near = Z - r[TOLERANCE]
-            limit = ONE / near if near > ZERO else _f(np.inf)
-            mx, my = focal * X / Z + cx, focal * Y / Z + cy
-            if mx >= ZERO and my >= ZERO and mx < _f(width) and my < _f(height):
-                if depth[np.int64(my), np.int64(mx)] > limit:
-                    continue
-            xx, xy, yy, determinant = project_covariance(r, A, B, C, X, Y, Z, focal)
-            reach_y = math.sqrt(CUTOFF * yy)
-            y0, y1 = max(math.ceil(my - reach_y - HALF), _f(first)), min(math.floor(my + reach_y - HALF), _f(last - 1))
+            near, i = Z - r[TOLERANCE], ONE / Z
+            mx, my = focal * X * i + cx, focal * Y * i + cy
+            inside = mx >= ZERO and my >= ZERO and mx < _f(width) and my < _f(height)
+            if inside and depth[np.int64(my), np.int64(mx)] * near > ONE:
+                continue
+            xx, xy, yy, determinant = project_covariance(r, A, B, C, X, Y, i, focal)
+            reach_y = np.sqrt(CUTOFF * yy)
+            y0, y1 = max(np.ceil(my - reach_y - HALF), _f(first)), min(np.floor(my + reach_y - HALF), _f(last - 1))
             if not y0 <= y1:
                 continue
-            reach_x = math.sqrt(CUTOFF * xx)
-            x0, x1 = max(math.ceil(mx - reach_x - HALF), ZERO), min(math.floor(mx + reach_x - HALF), _f(width - 1))
+            reach_x = np.sqrt(CUTOFF * xx)
+            x0, x1 = max(np.ceil(mx - reach_x - HALF), ZERO), min(np.floor(mx + reach_x - HALF), _f(width - 1))
             if not x0 <= x1:
                 continue
             left, columns = np.int64(x0), np.int64(x1 - x0) + 1
@@ -179,7 +190,8 @@ def splat(records, start, corners, camera, focal, cx, cy, width, height, first, 
             for block in range(top // BLOCK, (bottom - 1) // BLOCK + 1):
                 extent[layer, block, 0] = min(extent[layer, block, 0], left)
                 extent[layer, block, 1] = max(extent[layer, block, 1], left + columns)
-            # q = (t^2 yy / det) + dy^2 / yy with t = dx - dy xy / yy: the square completed, so that a row costs two products
+            # the square completed: q = t^2 yy / det + dy^2 / yy with t = dx - dy xy / yy
+            limit = ONE / near if near > ZERO else _f(np.inf)
             inverse_yy = ONE / yy
             curvature, slope = yy / determinant * WEIGHT_SCALE, xy * inverse_yy
             for row in range(top, bottom):
@@ -188,9 +200,9 @@ def splat(records, start, corners, camera, focal, cx, cy, width, height, first, 
                 t0 = x0 + HALF - mx - dy * slope
                 at = sums_base + row * sums_stride + layer * 5 * plane + left * 4
                 behind = depth_base + row * depth_stride + left * 4
-                for i in range(0, columns, LANES):
+                for lane in range(0, columns, LANES):
                     splat_row8(
-                        np.int64(at + 4 * i), plane, np.int64(behind + 4 * i), _f(t0 + _f(i)), curvature, peak, limit,
+                        np.int64(at + 4 * lane), plane, np.int64(behind + 4 * lane), _f(t0 + _f(lane)), curvature, peak, limit,
                         r[C0], r[C1], r[C2], r[DEFICIT],
                     )  # fmt: skip
                 work[row] += 1
@@ -248,7 +260,7 @@ def resolve_rgba(first, last, depth, sums, extent, scratch, out):
 
 @kernel
 def resolve_i420(first, last, width, height, depth, sums, extent, background, scratch, out):
-    """Rows first..last - 1 (even bounds) of sums in Y, U, V code values, over background -> out, both I420 (H W 3 / 2,)."""
+    """Rows first..last - 1 (both even) of sums in Y, U, V code values over background -> out, both I420 (flat)."""
     half, chroma = width // 2, width * height
     chroma_v = chroma + half * (height // 2)
     for row in range(first, last, 2):
@@ -282,9 +294,11 @@ def resolve_i420(first, last, width, height, depth, sums, extent, background, sc
 
 @kernel
 def collect(records, order, start, corners, camera, focal, cx, cy, depth, sums, factor, row, column, value):
-    """The same weights as a sparse matrix. Called twice: without room (row empty) it fills sums (H, W, 4: solid and
-    fringe weight and deficit) and counts; with room it writes pixel, Gaussian (order[g]) and weight times factor (H, W, 2).
-    depth (H, W) is inverted. Returns the number of entries."""
+    """The same weights as a sparse matrix; returns the number of entries. depth (H, W) is inverted.
+
+    Called twice: without room (row empty) it fills sums (H, W, 4: solid and fringe weight and deficit) and counts; with
+    room it writes pixel, Gaussian (order[g]) and weight times factor (H, W, 2).
+    """
     H, W = depth.shape
     n, room = 0, row.shape[0]
     for k in range(corners.shape[0]):
@@ -294,19 +308,19 @@ def collect(records, order, start, corners, camera, focal, cx, cy, depth, sums, 
             X, Y, Z = project_mean(r, A, B, C)
             if not Z >= NEAR:
                 continue
-            near = Z - r[TOLERANCE]
-            limit = ONE / near if near > ZERO else _f(np.inf)
-            mx, my = focal * X / Z + cx, focal * Y / Z + cy
-            if mx >= ZERO and my >= ZERO and mx < _f(W) and my < _f(H):
-                if depth[np.int64(my), np.int64(mx)] > limit:
-                    continue
-            xx, xy, yy, determinant = project_covariance(r, A, B, C, X, Y, Z, focal)
-            reach_x, reach_y = math.sqrt(CUTOFF * xx), math.sqrt(CUTOFF * yy)
-            y0, y1 = max(math.ceil(my - reach_y - HALF), ZERO), min(math.floor(my + reach_y - HALF), _f(H - 1))
-            x0, x1 = max(math.ceil(mx - reach_x - HALF), ZERO), min(math.floor(mx + reach_x - HALF), _f(W - 1))
+            near, i = Z - r[TOLERANCE], ONE / Z
+            mx, my = focal * X * i + cx, focal * Y * i + cy
+            inside = mx >= ZERO and my >= ZERO and mx < _f(W) and my < _f(H)
+            if inside and depth[np.int64(my), np.int64(mx)] * near > ONE:
+                continue
+            xx, xy, yy, determinant = project_covariance(r, A, B, C, X, Y, i, focal)
+            reach_x, reach_y = np.sqrt(CUTOFF * xx), np.sqrt(CUTOFF * yy)
+            y0, y1 = max(np.ceil(my - reach_y - HALF), ZERO), min(np.floor(my + reach_y - HALF), _f(H - 1))
+            x0, x1 = max(np.ceil(mx - reach_x - HALF), ZERO), min(np.floor(mx + reach_x - HALF), _f(W - 1))
             if not (x0 <= x1 and y0 <= y1):
                 continue
             layer = 1 if r[FRINGE] != ZERO else 0
+            limit = ONE / near if near > ZERO else _f(np.inf)
             inverse_yy = ONE / yy
             curvature, slope = yy / determinant * WEIGHT_SCALE, xy * inverse_yy
             for y in range(np.int64(y0), np.int64(y1) + 1):
@@ -332,7 +346,7 @@ def collect(records, order, start, corners, camera, focal, cx, cy, depth, sums, 
 
 @kernel
 def collect_factors(sums, depth, factor, alpha):
-    """sums (H, W, 4) of `collect` -> factor (H, W, 2) that turns weights into shares of alpha times colour, alpha (H, W)."""
+    """sums (H, W, 4) of `collect` -> factor (H, W, 2): weights to shares of alpha times colour; alpha (H, W)."""
     for y in range(depth.shape[0]):
         for x in range(depth.shape[1]):
             s = sums[y, x]

@@ -16,8 +16,8 @@ square root of its covariance in space and the Gaussian stretches with the trian
 
     C = (J E M)(J E M)^T + DILATION I
 
-where the dilation keeps a Gaussian from falling between pixel centres (3DGS and gsplat use .3; surface Gaussians overlap
-their neighbours, .15 is enough and sharper).
+where the dilation keeps a Gaussian from falling between pixel centres (3DGS and gsplat use .3; surface Gaussians
+overlap their neighbours, .15 is enough and sharper).
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ def project(points: F64, faces: NDArray, g: Gaussians, camera: Camera) -> tuple[
 
 
 def accumulate(mean: F64, covariance: F64, g: Gaussians, zb: F64, camera: Camera) -> tuple[F64, F64]:
-    """Rule 3 and the sums of rule 4. -> solid and fringe (H, W, 5): weight, weight times opacity, weight times colour."""
+    """Rule 3, sums of rule 4. -> solid and fringe (H, W, 5): weight, weight times opacity, weight times colour."""
     H, W = zb.shape
     sums = np.zeros((2, H, W, 5))
     for i in range(g.count):

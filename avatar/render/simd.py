@@ -5,7 +5,6 @@ they run several times faster. The vector type is portable: AVX2 on x86, two NEO
 addresses of float32 data, unaligned; eight floats from each must be readable and writable (row padding sees to it).
 """
 
-# ruff: noqa: ANN001, ANN202
 from __future__ import annotations
 
 import numpy as np
@@ -101,8 +100,8 @@ def splat_row8(typing, sums, plane, depth, t0, curvature, peak, limit, c0, c1, c
 def depth_row8(typing, depth, w1, w2, step1, step2, slack, i0, i01, i02):
     """Draw eight pixels of a triangle's row into the inverse-depth buffer at address `depth`, nearest wins.
 
-    w1, w2: barycentrics of the second and third corner at the first pixel; step1, step2: their change per pixel. A pixel
-    is covered when no barycentric is under -slack. i0 + w1 i01 + w2 i02 is the inverse depth.
+    w1, w2: barycentrics of the second and third corner at the first pixel; step1, step2: their change per pixel. A
+    pixel is covered when no barycentric is under -slack. i0 + w1 i01 + w2 i02 is the inverse depth.
     """
     f = types.float32
     signature = types.void(types.int64, f, f, f, f, f, f, f, f)
