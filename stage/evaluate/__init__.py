@@ -1,0 +1,1 @@
+"""How well an avatar does, measured on real films."""
