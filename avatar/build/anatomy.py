@@ -15,6 +15,8 @@ SKIN, LEFT_EYE, RIGHT_EYE, TONGUE, UPPER_TEETH, LOWER_TEETH = range(6)  # of Bod
 SHELL, CARD = 20, 21  # further parts of the union mesh
 RIGID = (LEFT_EYE, RIGHT_EYE, TONGUE, UPPER_TEETH, LOWER_TEETH)
 
+LEAST_CLEARANCE, MOST_CLEARANCE = 0.0003, 0.0008  # m between eyeball and lid skin
+
 _HEAD = ("head", "jaw", "left_eye_smplhf", "right_eye_smplhf")
 
 
@@ -37,6 +39,16 @@ class Anatomy:
         self.left_lids = self._region("left_upper_lid", V) | self._region("left_lower_lid", V)
         self.right_lids = self._region("right_upper_lid", V) | self._region("right_lower_lid", V)
 
+    def over_eyeball(self, side: str) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Lid skin in front of an eyeball, and how far outside it (m) it belongs; the lids' inner folds are not in it."""
+        v = self.model.v_template.astype(np.float64)
+        centre, radius = sphere(v[self.of_part(LEFT_EYE if side == "Left" else RIGHT_EYE)])
+        away = v - centre
+        clearance = np.linalg.norm(away, axis=1) - radius
+        near = self.skin & (clearance > -0.0003) & (clearance < 0.006) & (away[:, 2] > 0.3 * radius)
+        ids = np.flatnonzero(near)
+        return ids, clearance[ids].clip(LEAST_CLEARANCE, MOST_CLEARANCE)
+
     def _region(self, name: str, V: int) -> NDArray[np.bool_]:
         mask = np.zeros(V, bool)
         mask[self.model.region(name)] = True
@@ -55,6 +67,13 @@ class Anatomy:
         assert self.model.landmarks is not None
         shape = (468, len(self.model.v_template))
         return sp.csr_matrix((self.model.landmarks.bary.ravel(), (rows, self.landmark_corners.ravel())), shape=shape)
+
+
+def sphere(points: NDArray) -> tuple[NDArray[np.float64], float]:
+    """Centre (3,) and radius of the least-squares sphere through (n, 3)."""
+    A = np.concatenate([2 * points, np.ones((len(points), 1))], 1)
+    c = np.linalg.lstsq(A, (points**2).sum(1), rcond=None)[0]
+    return c[:3], float(np.sqrt(c[3] + c[:3] @ c[:3]))
 
 
 @functools.lru_cache(maxsize=2)

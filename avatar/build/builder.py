@@ -1,6 +1,6 @@
 """Photo -> avatar: the stages in their order.
 
-    avatar, report = build(Path("photo.jpg"), progress=lambda stage, fraction, message: ...)
+avatar, report = build(Path("photo.jpg"), progress=lambda stage, fraction, message: ...)
 """
 
 from __future__ import annotations
@@ -233,7 +233,9 @@ def _checked(avatar: Avatar, o: Observation):  # type: ignore[no-untyped-def]
     view = view_camera(avatar.camera, avatar.view, 512)
     x0, y0, w, h = avatar.view
     crop = lambda a: a[round(y0) : round(y0 + h), round(x0) : round(x0 + w)]  # noqa: E731
-    view_psnr, view_ssim = check.likeness(replace(avatar, background=crop(avatar.background)), crop(o.rgb), crop(o.alpha), view)
+    view_psnr, view_ssim = check.likeness(
+        replace(avatar, background=crop(avatar.background)), crop(o.rgb), crop(o.alpha), view
+    )
     holes = check.holes(avatar)
     quality = {"rest_psnr": psnr, "rest_ssim": ssim, "view_psnr": view_psnr, "worst_holes": max(holes.values())}
     figures = dict(rest_psnr=psnr, rest_ssim=ssim, view_psnr=view_psnr, view_ssim=view_ssim)

@@ -19,7 +19,9 @@ LEAST_WEIGHT = 0.2  # an occluder pixel with less is a hole
 
 def vertices(avatar: Avatar, state: State) -> NDArray[np.float32]:
     """(V, 3) world m."""
-    return Poser(avatar.mesh)(state.pose, state.expression, state.translation, (state.correction, avatar.correction)).copy()
+    return Poser(avatar.mesh)(
+        state.pose, state.expression, state.translation, (state.correction, avatar.correction)
+    ).copy()
 
 
 def likeness(avatar: Avatar, rgb: NDArray[np.uint8], alpha: NDArray[np.float32], camera: Camera) -> tuple[float, float]:
@@ -42,7 +44,9 @@ def holes(avatar: Avatar) -> dict[int, float]:
     for yaw in YAWS:
         allowed = {n: tuple((-np.pi, np.pi) for _ in range(3)) for n in ("neck", "head")}
         pose = turned(avatar.neutral.pose, allowed, 0, np.radians(yaw) / (2 * np.pi))
-        state = State(pose.astype(np.float32), avatar.neutral.translation, avatar.neutral.expression, avatar.neutral.correction)
+        state = State(
+            pose.astype(np.float32), avatar.neutral.translation, avatar.neutral.expression, avatar.neutral.correction
+        )
         v = vertices(avatar, state)
         out[yaw] = hole_share(v, avatar)
     return out
@@ -60,6 +64,8 @@ def preview(avatar: Avatar, side: int = 320) -> NDArray[np.uint8]:
     k = side / max(w, h)
     camera = avatar.camera.window(x0, y0, w, round(w * k), round(h * k))
     drawn = cpu.draw(vertices(avatar, avatar.neutral), avatar.mesh.faces, avatar.occluder, avatar.gaussians, camera)
-    back = cv2.resize(avatar.background[y0 : y0 + h, x0 : x0 + w], (camera.width, camera.height), interpolation=cv2.INTER_AREA)
+    back = cv2.resize(
+        avatar.background[y0 : y0 + h, x0 : x0 + w], (camera.width, camera.height), interpolation=cv2.INTER_AREA
+    )
     picture = drawn[..., :3] * 255 + (1 - drawn[..., 3:]) * back
     return picture.round().clip(0, 255).astype(np.uint8)

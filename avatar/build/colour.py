@@ -95,7 +95,9 @@ def _seen_vertices(o: Observation, mesh: UnionMesh, body: NDArray, points: F64, 
     normal = np.zeros_like(points)
     for i in range(3):
         np.add.at(normal, body[:, i], np.cross(tri[:, 1] - tri[:, 0], tri[:, 2] - tri[:, 0]))
-    cosine = np.abs((normal * points).sum(1)) / (np.linalg.norm(normal, axis=1) * np.linalg.norm(points, axis=1) + 1e-12)
+    cosine = np.abs((normal * points).sum(1)) / (
+        np.linalg.norm(normal, axis=1) * np.linalg.norm(points, axis=1) + 1e-12
+    )
     return inside & (depth[q[:, 1], q[:, 0]] > points[:, 2] - 0.003) & safe[q[:, 1], q[:, 0]] & (cosine > 0.3)
 
 
@@ -157,7 +159,11 @@ def _inside_of_mouth(model: BodyModel, colours: F64, tone: F64) -> F64:
     out = colours.copy()
     inner = a.inner_mouth
     out[inner] = ((1 - depth) * colours * 0.6 + depth * DARK * light)[inner]
-    for part, colour, fade in ((anatomy.UPPER_TEETH, TEETH, 0.05), (anatomy.LOWER_TEETH, LOWER_TEETH, 0.045), (anatomy.TONGUE, TONGUE, 0.06)):
+    for part, colour, fade in (
+        (anatomy.UPPER_TEETH, TEETH, 0.05),
+        (anatomy.LOWER_TEETH, LOWER_TEETH, 0.045),
+        (anatomy.TONGUE, TONGUE, 0.06),
+    ):
         mask = a.of_part(part)
         z = v[mask, 2]
         out[mask] = colour * light * np.clip(1 - (z.max() - z) / fade, 0.25, 1)[:, None]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from avatar.build import anatomy
 from avatar.build.kinematics import F64
 from avatar.build.landmarks import LEFT_IRIS, RIGHT_IRIS
 from avatar.render.contract import Camera
@@ -27,9 +28,7 @@ class Ball:
 
 def sphere(points: NDArray) -> Ball:
     """Least-squares sphere through (n, 3)."""
-    A = np.concatenate([2 * points, np.ones((len(points), 1))], 1)
-    c = np.linalg.lstsq(A, (points**2).sum(1), rcond=None)[0]
-    return Ball(c[:3], float(np.sqrt(c[3] + c[:3] @ c[:3])))
+    return Ball(*anatomy.sphere(points))
 
 
 def direction(ball: Ball, iris: NDArray, camera: Camera) -> F64:

@@ -68,7 +68,15 @@ def photo_camera(width: int, height: int) -> Camera:
 class LandmarkFit:
     """The residuals of one photo or video frame, and their derivatives by every parameter of `anchors`."""
 
-    def __init__(self, model: BodyModel, camera: Camera, face: Face, body: Body | None, betas: int = BETAS, offsets: NDArray | None = None):
+    def __init__(
+        self,
+        model: BodyModel,
+        camera: Camera,
+        face: Face,
+        body: Body | None,
+        betas: int = BETAS,
+        offsets: NDArray | None = None,
+    ):
         """offsets (V, 3) m of the whole mesh, added to the rest vertices."""
         if model.landmarks is None:
             raise ValueError(f"{model.path}: has no MediaPipe landmarks (mp468_faces_idx); the builder needs them")
@@ -83,7 +91,9 @@ class LandmarkFit:
         n_pose, E = 3 * len(POSED), len(self.not_fitted)
         self.pose_at, self.betas_at, self.expression_at = 3, 3 + n_pose, 3 + n_pose + betas
         size = self.expression_at + E
-        self.sigma = np.concatenate([np.full(3, 1e3), _SIGMA_POSE.ravel(), np.ones(betas), np.full(E, SIGMA_EXPRESSION)])
+        self.sigma = np.concatenate(
+            [np.full(3, 1e3), _SIGMA_POSE.ravel(), np.ones(betas), np.full(E, SIGMA_EXPRESSION)]
+        )
         self.low, self.high = np.full(size, -np.inf), np.full(size, np.inf)
         self.low[self.expression_at :], self.high[self.expression_at :] = -0.1, 1.0
         jaw = self.pose_at + 3 * POSED.index(JOINT["jaw"])
@@ -109,7 +119,9 @@ class LandmarkFit:
         size = np.ptp(self.landmarks[:, :2], axis=0)  # a turned face is narrow, not far away
         depth = self.camera.focal * FACE_WIDTH / max(self.face_width, 0.75 * size[1])
         centre = self.landmarks[:, :2].mean(0)
-        at = np.array([(centre[0] - self.camera.cx) * depth, -(centre[1] - self.camera.cy) * depth, -depth * self.camera.focal])
+        at = np.array(
+            [(centre[0] - self.camera.cx) * depth, -(centre[1] - self.camera.cy) * depth, -depth * self.camera.focal]
+        )
         x[:3] = at / self.camera.focal - (self.on_mesh @ self.anchors(x).vertices).mean(0)
         return x
 
@@ -155,7 +167,9 @@ class LandmarkFit:
             w = per_px / sigma * seen[point]
             r.append((pixels[i] - self.keypoints[point, :2]) * w)
             J.append(d_pixels[i] * w)
-        both = min(seen[11], seen[12])  # torso yaw from the shoulders' depth difference (world z points away from the viewer)
+        both = min(
+            seen[11], seen[12]
+        )  # torso yaw from the shoulders' depth difference (world z points away from the viewer)
         turn = -(joints[_LEFT_SHOULDER, 2] - joints[_RIGHT_SHOULDER, 2]) - (self.world[11, 2] - self.world[12, 2])
         r.append(np.array([turn / 0.04 * both]))
         J.append(-(d_joints[_LEFT_SHOULDER, 2] - d_joints[_RIGHT_SHOULDER, 2])[None] / 0.04 * both)

@@ -47,7 +47,9 @@ class Pose:
 class Anchors:
     """Vertices `ids` of a body model as a function of translation, the rotations of `posed` joints, betas, expression."""
 
-    def __init__(self, model: BodyModel, ids: NDArray, posed: tuple[int, ...], betas: int, offsets: NDArray | None = None):
+    def __init__(
+        self, model: BodyModel, ids: NDArray, posed: tuple[int, ...], betas: int, offsets: NDArray | None = None
+    ):
         """offsets (n, 3) m are added to the rest vertices. posed: SMPL-X joint numbers, ordered as their parameters."""
         self.posed = posed
         self.parents = model.parents
@@ -58,7 +60,9 @@ class Anchors:
         regressor = model.joint_regressor.astype(np.float64)
         self.joint_template = regressor @ model.v_template
         used = regressor.any(0)  # only a few hundred vertices make the joints
-        self.joint_shape = np.einsum("jv,vck->jck", regressor[:, used], model.shapedirs[used, :, :betas].astype(np.float64))
+        self.joint_shape = np.einsum(
+            "jv,vck->jck", regressor[:, used], model.shapedirs[used, :, :betas].astype(np.float64)
+        )
         dirs = np.asarray(model.posedirs[ids], np.float64)
         keep = np.flatnonzero(np.abs(dirs).max((0, 1)) > 0)
         self.pose_dirs, self.pose_feature = dirs[:, :, keep], model.pose_feature[keep]

@@ -229,6 +229,10 @@ def _unpose(model: BodyModel, o: Observation, fit: Fit, posed: F64, weights: F64
     heavy = np.take_along_axis(weights, index, 1)
     heavy /= heavy.sum(1, keepdims=True)
     skin = replace(
-        base, vertices=rest.astype(np.float32), joints=joints, joint_index=index.astype(np.uint8), joint_weight=heavy.astype(np.float32)
+        base,
+        vertices=rest.astype(np.float32),
+        joints=joints,
+        joint_index=index.astype(np.uint8),
+        joint_weight=heavy.astype(np.float32),
     )
     return skin, pose, posed

@@ -27,7 +27,6 @@ OPEN_LIPS = 0.015  # of the face's width
 MOUTH_RADIUS, LID_RADIUS = 0.055, 0.02  # m around the lips or an eye that a correction may move
 MEET = 30.0  # weight of a pair's meeting against smoothness
 SMOOTH, FIRM = 3.0, 0.003
-CLEAR = 0.0004  # m that lids stay outside the eyeball
 LEAST_APERTURE = 0.2  # of an eye's width: narrower eyes of the photo are opened
 UPPER_LID_SHARE = 0.85  # of the way that is the upper lid's in a blink
 
@@ -122,21 +121,17 @@ def _seal(model: BodyModel, rest: F64) -> F64:
 
 def _eyeball(model: BodyModel, rest: F64, side: str) -> tuple[F64, float]:
     """Centre and radius (m) of an eyeball at rest."""
-    ball = rest[anatomy.of(model).of_part(anatomy.LEFT_EYE if side == "Left" else anatomy.RIGHT_EYE)]
-    A = np.concatenate([2 * ball, np.ones((len(ball), 1))], 1)
-    c = np.linalg.lstsq(A, (ball**2).sum(1), rcond=None)[0]
-    return c[:3], float(np.sqrt(c[3] + c[:3] @ c[:3]))
+    return anatomy.sphere(rest[anatomy.of(model).of_part(anatomy.LEFT_EYE if side == "Left" else anatomy.RIGHT_EYE)])
 
 
 def _clear_of_eyeball(model: BodyModel, rest: F64, side: str) -> F64:
     """The correction that lifts lid skin in front of the eyeball out of it."""
     centre, radius = _eyeball(model, rest, side)
-    region = _region(model, rest, centre, LID_RADIUS)
-    out = np.zeros_like(rest)
-    away = rest[region] - centre
+    ids, clearance = anatomy.of(model).over_eyeball(side)
+    away = rest[ids] - centre
     distance = np.linalg.norm(away, axis=1)
-    inside = (distance < radius + CLEAR) & (away[:, 2] > 0)
-    out[region[inside]] = away[inside] * ((radius + CLEAR) / distance[inside] - 1)[:, None]
+    out = np.zeros_like(rest)
+    out[ids] = away * np.maximum((radius + clearance) / distance - 1, 0)[:, None]
     return out
 
 

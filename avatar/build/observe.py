@@ -58,15 +58,16 @@ def observe(photo: Photo) -> Observation:
         persons = tracker.track(photo.rgb)
     person, warnings = suitability.choose(photo.rgb, persons)
     k = working_scale(person, photo.rgb.shape)
+    others = [scaled(p, k) for p in persons if p is not person]
     rgb, person = photo.rgb, scaled(person, k)
     if k < 1:
         size = (round(rgb.shape[1] * k), round(rgb.shape[0] * k))
         rgb = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
-    matte = matting.matte(rgb, person)
+    matte = matting.matte(rgb, person, others=others)
     alpha = keep_the_person(matte.alpha, person)
     if alpha[alpha > 0.5].size < 500:
         raise Refused("the person cannot be told from the background; use a photo with a plainer background")
-    background = matting.inpaint_background(rgb, alpha)
+    background = (matting.inpaint_background(rgb, alpha) * 255).round().clip(0, 255).astype(np.uint8)
     height, width = rgb.shape[:2]
     framing = framing_of(person, rgb.shape)
     return Observation(

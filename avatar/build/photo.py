@@ -45,7 +45,9 @@ def read(path: Path) -> Photo:
             python_warnings.simplefilter("ignore")  # of size: checked here
             image = Image.open(io.BytesIO(data))
             _check_size(name, image)
-            found = ("the picture is animated; only its first frame is used",) if getattr(image, "n_frames", 1) > 1 else ()
+            found = (
+                ("the picture is animated; only its first frame is used",) if getattr(image, "n_frames", 1) > 1 else ()
+            )
             image.draft("RGB", (LONG_SIDE, LONG_SIDE))  # a JPEG decodes to a half or a quarter, when that is enough
             full = Image.open(io.BytesIO(data)).size
             image.load()

@@ -82,7 +82,11 @@ def _state(neutral: State, pose: F64, names: tuple[str, ...], **coefficients: fl
 
 
 def reachable(
-    mesh: SkinnedMesh, correction: SparseDirections, occluder: NDArray[np.bool_], states: Iterator[State], camera: Camera
+    mesh: SkinnedMesh,
+    correction: SparseDirections,
+    occluder: NDArray[np.bool_],
+    states: Iterator[State],
+    camera: Camera,
 ) -> NDArray[np.bool_]:
     """(F,) triangles that some state shows, and their neighbours."""
     poser = Poser(mesh)

@@ -65,6 +65,7 @@ def refine(model: BodyModel, fit: Fit, landmarks: NDArray, alpha: NDArray) -> Re
         rows = np.array(list(pulled))
         shift = solver.solve(rows, np.array([pulled[i] for i in rows]))
     world = _to_world(model, shift, pixels[:, 2], fit)
+    world += _lids_over_eyeballs(model, posed + world)
     rotation = np.einsum("vk,vkab->vab", mesh.joint_weight, poser.transforms[mesh.joint_index][:, :, :, :3])
     offsets = np.linalg.solve(rotation.astype(np.float64), world[:, :, None])[:, :, 0]
     off = np.linalg.norm((B @ fit.camera.project(posed + world))[:, :2] - landmarks[:468], axis=1)
@@ -74,7 +75,9 @@ def refine(model: BodyModel, fit: Fit, landmarks: NDArray, alpha: NDArray) -> Re
 def _near_the_picture(model: BodyModel, pixels: F64, fit: Fit) -> NDArray[np.bool_]:
     """(V,) vertices that the picture shows or nearly shows; the rest keeps its fitted place."""
     margin = 0.5 * fit.face_width
-    near = ((pixels[:, :2] > -margin) & (pixels[:, :2] < [fit.camera.width + margin, fit.camera.height + margin])).all(1)
+    near = ((pixels[:, :2] > -margin) & (pixels[:, :2] < [fit.camera.width + margin, fit.camera.height + margin])).all(
+        1
+    )
     a = anatomy.of(model)
     return (near | (a.head > 0.3)) & ~a.lower_arm
 
@@ -106,6 +109,22 @@ def _to_world(model: BodyModel, shift: F64, depth: F64, fit: Fit) -> F64:
     return world
 
 
+def _lids_over_eyeballs(model: BodyModel, posed: F64) -> F64:
+    """(V, 3) m that bring lid skin which sank into an eyeball out of it along the camera's rays: pixels stay."""
+    a = anatomy.of(model)
+    out = np.zeros_like(posed)
+    for side, part in (("Left", anatomy.LEFT_EYE), ("Right", anatomy.RIGHT_EYE)):
+        centre, radius = anatomy.sphere(posed[a.of_part(part)])
+        ids, clearance = a.over_eyeball(side)
+        depth = np.linalg.norm(posed[ids], axis=1)
+        ray = posed[ids] / depth[:, None]
+        along = ray @ centre
+        half = (radius + clearance) ** 2 - (centre @ centre - along**2)
+        front = along - np.sqrt(np.maximum(half, 0))
+        out[ids] = np.where((half > 0) & (front < depth), front - depth, 0)[:, None] * ray
+    return out
+
+
 class _Offsets:
     """The Laplacian system over the member vertices."""
 
@@ -133,7 +152,9 @@ class _Offsets:
         B = on_mesh[:, self.ids]
         self.matrix = (self.matrix + B.T @ sp.diags(w) @ B).tocsc()
         self.right = B.T @ (w[:, None] * target)
-        self.factor = sl.splu(self.matrix, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
+        self.factor = sl.splu(
+            self.matrix, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True}
+        )
         self.shift = self.factor.solve(self.right)
 
     def solve(self, rows: NDArray | None = None, target: F64 | None = None) -> F64:

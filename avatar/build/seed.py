@@ -20,7 +20,9 @@ from avatar.render import cpu
 from avatar.render.contract import LAYER, TOLERANCE
 from models.body import BodyModel
 
-TRUNK, SURROUNDS, FACE, FINE = 2.0, 1.5, 1.2, 0.9  # lattice spacing in px of a face 140 px wide
+TRUNK, SURROUNDS, FACE, FINE = 2.0, 1.6, 1.2, 0.9  # lattice spacing in px of a face 140 px wide
+LEVELS = (2.8, 2.2, 1.7, FACE, FINE)  # the lattices there are
+DETAIL = (0.7, 1.7)  # least and most detail that counts
 HIDDEN_INSIDE, HIDDEN_HEAD, HIDDEN_TRUNK = 1.5, 2.6, 4.0
 SEEN_SIGMA, HIDDEN_SIGMA = 0.45, 0.75  # of the spacing
 STRETCH = 3.0  # how many times longer than in the picture a spot may be along a steep surface
@@ -47,7 +49,9 @@ class Seeds:
         return len(self.face)
 
 
-def seed(model: BodyModel, o: Observation, mesh: UnionMesh, reachable: NDArray[np.bool_], spacing: float, random: int) -> Seeds:
+def seed(
+    model: BodyModel, o: Observation, mesh: UnionMesh, reachable: NDArray[np.bool_], spacing: float, random: int
+) -> Seeds:
     """spacing scales all distances; reachable (F,) triangles that may ever be seen; random: the scatter's seed."""
     points = o.camera.camera_from_world(mesh.posed)
     faces = mesh.skin.faces
@@ -93,7 +97,7 @@ def layers(model: BodyModel, mesh: UnionMesh) -> NDArray[np.uint8]:
 
 
 def _spacing_map(o: Observation) -> NDArray[np.float32]:
-    """(H, W) one of the four spacings."""
+    """(H, W) spacing, one of LEVELS: by the part of the person, and outside the face by how much there is to draw."""
     out = np.full(o.alpha.shape, TRUNK, np.float32)
     p = o.landmarks
 
@@ -103,11 +107,22 @@ def _spacing_map(o: Observation) -> NDArray[np.float32]:
         cv2.fillConvexPoly(out, hull, value)
 
     fill(OVAL, SURROUNDS, 1.7)
+    out /= _detail(o)
     fill(OVAL, FACE, 1.06)
     for eye in (RIGHT_EYE, LEFT_EYE):
         fill(eye, FINE, 1.25)
     fill((*LIPS_OUTER, *LIPS_INNER), FINE, 1.2)
-    return out
+    steps = np.log(out[..., None] / np.array(LEVELS))
+    return np.array(LEVELS, np.float32)[np.abs(steps).argmin(-1)]
+
+
+def _detail(o: Observation) -> NDArray[np.float32]:
+    """(H, W) local detail over its median on the person, within DETAIL: the wanted density follows its square."""
+    grey = cv2.cvtColor(o.rgb, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    u = unit(o)
+    curve = np.abs(cv2.Laplacian(cv2.GaussianBlur(grey, (0, 0), 0.7), cv2.CV_32F))
+    local = np.sqrt(cv2.GaussianBlur(curve, (0, 0), max(2.5 * u, 1.5))) + 0.3
+    return (local / np.median(local[o.alpha > 0.5])).clip(*DETAIL)
 
 
 def _lattice(o: Observation, ids: NDArray, spacing: float) -> tuple[F64, F64]:
@@ -115,7 +130,7 @@ def _lattice(o: Observation, ids: NDArray, spacing: float) -> tuple[F64, F64]:
     H, W = o.alpha.shape
     wanted = _spacing_map(o)
     pixels, steps = [], []
-    for region in (TRUNK, SURROUNDS, FACE, FINE):
+    for region in LEVELS:
         step = max(region * spacing, LEAST_SPACING)
         rows = np.arange(step / 2, H, step * 0.866)
         columns = np.arange(step / 4, W, step)
@@ -123,7 +138,11 @@ def _lattice(o: Observation, ids: NDArray, spacing: float) -> tuple[F64, F64]:
         p = np.stack([x, np.broadcast_to(rows[:, None], x.shape)], -1).reshape(-1, 2)
         p = p[p[:, 0] < W]
         q = p.astype(int)
-        m = (wanted[q[:, 1], q[:, 0]] == np.float32(region)) & (o.alpha[q[:, 1], q[:, 0]] > 0.03) & (ids[q[:, 1], q[:, 0]] >= 0)
+        m = (
+            (wanted[q[:, 1], q[:, 0]] == np.float32(region))
+            & (o.alpha[q[:, 1], q[:, 0]] > 0.03)
+            & (ids[q[:, 1], q[:, 0]] >= 0)
+        )
         pixels.append(p[m])
         steps.append(np.full(int(m.sum()), step))
     return np.concatenate(pixels), np.concatenate(steps)
@@ -132,7 +151,9 @@ def _lattice(o: Observation, ids: NDArray, spacing: float) -> tuple[F64, F64]:
 def _bary_of_rays(points: F64, corners: NDArray, pixel: F64, camera) -> F64:  # type: ignore[no-untyped-def]
     """Where the rays of pixels (N, 2) meet the planes of their triangles: weights of the second and third corner."""
     A, B, C = (points[corners[:, i]] for i in range(3))
-    ray = np.stack([(pixel[:, 0] - camera.cx) / camera.focal, (pixel[:, 1] - camera.cy) / camera.focal, np.ones(len(pixel))], 1)
+    ray = np.stack(
+        [(pixel[:, 0] - camera.cx) / camera.focal, (pixel[:, 1] - camera.cy) / camera.focal, np.ones(len(pixel))], 1
+    )
     M = np.stack([B - A, C - A, -ray], 2) + 1e-12 * np.eye(3)
     return np.linalg.solve(M, -A[:, :, None])[:, :2, 0].clip(-0.3, 1.3)
 

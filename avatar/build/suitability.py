@@ -24,7 +24,9 @@ def choose(rgb: NDArray[np.uint8], persons: list[Person]) -> tuple[Person, list[
         raise Refused("no person was found in the picture; use a photo that shows one person's face clearly")
     faces = with_face(persons)
     if not faces:
-        raise Refused("no face was found in the picture; use a photo in which the face is seen from the front, well lit")
+        raise Refused(
+            "no face was found in the picture; use a photo in which the face is seen from the front, well lit"
+        )
     person, warnings = faces[0], []
     face = person.face
     assert face is not None
@@ -47,7 +49,9 @@ def _check_face(rgb: NDArray[np.uint8], face: Face, warnings: list[str]) -> None
         warnings.append(f"the face is only {width:.0f} pixels wide; the avatar will look soft (150 or more is good)")
     turn = max(abs(face.yaw), abs(face.pitch))
     if abs(face.yaw) > STRONGLY_TURNED:
-        raise Refused(f"the face is turned away by {np.degrees(abs(face.yaw)):.0f} degrees; use a photo taken from the front")
+        raise Refused(
+            f"the face is turned away by {np.degrees(abs(face.yaw)):.0f} degrees; use a photo taken from the front"
+        )
     if turn > TURNED:
         warnings.append(f"the face is turned by {np.degrees(turn):.0f} degrees; its far side is guessed")
     if max(aperture(face, ring) for ring in (RIGHT_EYE_RING, LEFT_EYE_RING)) < CLOSED_EYE:
