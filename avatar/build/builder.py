@@ -132,7 +132,12 @@ def _mesh_of_avatar(
     e_photo = np.where([name.startswith(neutral.LIDS) for name in model.expression_names], 0.0, fit.expression)
     vertices = union.skin.vertices.copy()
     vertices[:n] = face.rest - face.directions @ face.expression
+    card = np.unique(union.skin.faces[union.part == anatomy.CARD])
+    photo_vertices = vertices[card].astype(np.float64)
+    if len(card):
+        vertices[card, 2] -= neutral.behind_lips(model, face.rest, photo_vertices)
     basis = np.zeros((*vertices.shape, 1))
+    basis[card, :, 0] = photo_vertices - vertices[card]
     basis[:n, :, 0] = photo_rest - vertices[:n] - face.directions @ e_photo
     directions = SparseDirections.from_dense(face.directions, 1e-5)
     mesh = replace(union.skin, vertices=vertices, expression=directions)
@@ -141,8 +146,8 @@ def _mesh_of_avatar(
     photo_state = State(union.pose.astype(np.float32), move, e_photo.astype(np.float32), one)
     pose = union.pose.copy()
     pose[JAW] = 0
-    for eye in (LEFT_EYE, RIGHT_EYE):
-        pose[eye] = eyes.ahead(union.pose[eye], _towards_camera(union, model, eye))
+    both = [LEFT_EYE, RIGHT_EYE]
+    pose[both] = eyes.ahead(union.pose[both], np.stack([_towards_camera(union, eye) for eye in both]))
     neutral_state = State(pose.astype(np.float32), move, face.expression.astype(np.float32), zero)
     fmap = expression.face_map(model)
     yaw = axis_angle_from_matrix(_head_rotation(union.pose))[1]
@@ -173,7 +178,7 @@ def _head_rotation(pose):  # type: ignore[no-untyped-def]
     return R[0] @ R[1] @ R[2]
 
 
-def _towards_camera(union: UnionMesh, model: BodyModel, eye: int):  # type: ignore[no-untyped-def]
+def _towards_camera(union: UnionMesh, eye: int):  # type: ignore[no-untyped-def]
     """(3,) the eye joint's axis-angle that looks into the camera at the photo's pose."""
     part = anatomy.LEFT_EYE if eye == LEFT_EYE else anatomy.RIGHT_EYE
     centre = union.posed[np.unique(union.skin.faces[union.part == part])].mean(0)

@@ -51,10 +51,13 @@ def turn_of(direction_in_head: NDArray) -> F64:
 
 
 def ahead(photo: F64, to_camera: F64) -> F64:
-    """The neutral gaze: the photo's own when it meets the camera, else at the camera as far as is natural."""
-    if np.linalg.norm(photo - to_camera) < INTO_CAMERA:
+    """The neutral gaze of both eyes (2, 3): the photo's own when it meets the camera, else at the camera as far as is
+    natural. Each eye keeps its own angle to the other, squint and error of the iris landmarks included."""
+    off = (photo - to_camera).mean(0)
+    if np.linalg.norm(off) < INTO_CAMERA:
         return photo
-    return np.clip(to_camera, -0.5 * np.r_[MOST_TURN, 0], 0.5 * np.r_[MOST_TURN, 0])
+    most = 0.5 * np.r_[MOST_TURN, 0]
+    return np.clip(photo - off, -most, most)
 
 
 def iris_angle(ball: Ball, landmarks: NDArray, side: str, camera: Camera) -> float:

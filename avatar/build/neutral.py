@@ -19,6 +19,7 @@ from avatar.build import anatomy
 from avatar.build.kinematics import F64
 from avatar.build.landmarks import LIP_PAIRS, LIPS_OUTER
 from avatar.build.refine import umbrella
+from avatar.render import cpu
 from models.body import BodyModel
 
 KEPT_SMILE = 0.35  # of the photo's open-mouthed smile
@@ -28,6 +29,8 @@ MOUTH_RADIUS, LID_RADIUS = 0.055, 0.02  # m around the lips or an eye that a cor
 MEET = 30.0  # weight of a pair's meeting against smoothness
 SMOOTH, FIRM = 3.0, 0.003
 LEAST_APERTURE = 0.2  # of an eye's width: narrower eyes of the photo are opened
+BEHIND = 0.0015  # m that teeth and tongue stay behind closed lips
+PIXEL = 0.0003  # m of the depth map that tells
 UPPER_LID_SHARE = 0.85  # of the way that is the upper lid's in a blink
 
 _SMILE = ("mouthSmile", "mouthDimple", "mouthStretch", "mouthUpperUp", "cheekSquint", "noseSneer")
@@ -58,6 +61,9 @@ def neutral(model: BodyModel, photo: F64, expression: F64, apertures: dict[str, 
     rest += _seal(model, rest)
     lip_gap = _largest_gap(model, rest, LIP_PAIRS)
     lid_gap = 0.0
+    for part in (anatomy.UPPER_TEETH, anatomy.LOWER_TEETH, anatomy.TONGUE):
+        inside = anatomy.of(model).of_part(part)
+        rest[inside, 2] -= behind_lips(model, rest, rest[inside])
     lids = np.array([n.startswith(LIDS) for n in names])
     for side in ("Left", "Right"):
         rest += _clear_of_eyeball(model, rest, side)
@@ -65,6 +71,22 @@ def neutral(model: BodyModel, photo: F64, expression: F64, apertures: dict[str, 
         directions[:, :, names.index("eyeBlink" + side)] = closed - rest
         lid_gap = max(lid_gap, _largest_gap(model, closed, anatomy.LID_PAIRS[side]))
     return Neutral(rest, np.where(lids, 0.0, target), directions, lip_gap, lid_gap)
+
+
+def behind_lips(model: BodyModel, rest: F64, points: F64) -> F64:
+    """How far (m, >= 0) points (n, 3) at rest must go back as one so that they lie behind the closed face (V, 3)."""
+    a = anatomy.of(model)
+    faces = model.faces[(model.face_part == anatomy.SKIN) & (a.head > 0.5)[model.faces].all(1)]
+    faces = faces[~a.inner_mouth[faces].any(1)]
+    low, high = points[:, :2].min(0) - 0.002, points[:, :2].max(0) + 0.002
+    size = np.ceil((high - low) / PIXEL).astype(int)
+    front = 1.0  # m; an orthographic view from the front: nearer is a smaller depth
+    flat = np.concatenate([(rest[:, :2] - low) / PIXEL, front - rest[:, 2:]], 1)
+    depth, _ = cpu.zbuffer(flat, np.ascontiguousarray(faces), int(size[0]), int(size[1]))
+    q = np.floor((points[:, :2] - low) / PIXEL).astype(int)
+    clear = front - points[:, 2] - depth[q[:, 1], q[:, 0]]  # -inf where there is no face in front: outside it
+    clear = clear[np.isfinite(clear)]
+    return max(BEHIND - float(clear.min()), 0.0) if len(clear) else 0.0
 
 
 def _kept(name: str, open_lips: bool) -> float:
