@@ -14,6 +14,8 @@ export type CallState =
   /** Over; only a new call helps. */
   | { name: "ended"; words: string };
 
+/** A connection that lasted this long was a good one. */
+const STEADY_MS = 3_000;
 /** Answers after which trying again is of use: no answer, timeouts, too many at once, a server in trouble. */
 const TRANSIENT = [0, 408, 425, 429, 500, 502, 503, 504];
 /** Answers that say the session is no more, or not ours. */
@@ -63,10 +65,12 @@ export class Call {
         this.tell({ name: "connecting", again });
         const player = await this.connect(signal);
         attempt = 0;
+        const begun = performance.now();
         this.tell({ name: "live", player });
         words = await Promise.race([player.lost, aborted(signal)]);
         player.close();
         await this.checkSession(signal);
+        if (performance.now() - begun > STEADY_MS) continue; // what ran well is tried again at once
       } catch (error) {
         if (signal.aborted) return;
         if (isFinal(error)) return this.end(api.inWords(error));

@@ -37,18 +37,18 @@ export class Controls {
     });
   }
 
-  /** The session to speak in, or null while there is none. */
-  use(session: api.Session | null): void {
+  /** The session to speak in, or null while there is none; `live` while its picture arrives. */
+  use(session: api.Session | null, live: boolean): void {
     if (session?.id !== this.session?.id) this.closeMicrophone();
     this.session = session;
     for (const button of [this.demoButton, this.fileButton, this.microphoneButton, this.stopButton]) {
-      button.disabled = !session;
+      button.disabled = !live || !session;
     }
   }
 
   /** Lets the avatar say a sound. */
   async speak(sound: Blob, button = this.fileButton): Promise<void> {
-    if (!this.session) return notice("Wait until the call is connected, then choose the sound again.", "error", "speak");
+    if (!this.session || button.disabled) return notice("Wait until the call is connected, then choose the sound again.", "error", "speak");
     dismiss("speak");
     button.setAttribute("aria-busy", "true");
     try {

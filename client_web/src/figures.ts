@@ -65,19 +65,19 @@ type Row = [name: string, value: string, hint: string];
 
 function rows(now: Figures, status: api.SessionStatus | null): Row[] {
   const ms = (value: number | null | undefined) => (value == null ? "–" : `${Math.round(value)} ms`);
-  const fps = (value: number | null | undefined) => (value == null ? "–" : value.toFixed(value < 10 ? 1 : 0));
+  const rate = (value: number | null) => (value === null ? "–" : `${value.toFixed(value < 10 ? 1 : 0)} fps`);
   const list: Row[] = [
-    ["Pictures a second", fps(now.fps), "Decoded here"],
+    ["Frame rate", rate(now.fps), "Decoded here"],
     ["Latency", ms(now.latency), "Half a round trip and the jitter buffer"],
     ["Sound to picture", signed(now.skew), "Positive: the sound is ahead"],
     ["Bit rate", now.bitrate === null ? "–" : `${Math.round(now.bitrate)} kbit/s`, "Picture and sound"],
     ["Resolution", now.resolution ?? "–", "As received"],
     ["Codec", now.codec ?? "–", "Of the picture"],
-    ["Pictures dropped", String(now.framesDropped), "Received but not shown, since the start"],
-    ["Packets lost", now.loss === null ? "–" : `${(now.loss * 100).toFixed(1)} %`, "In the last second"],
+    ["Frames dropped", String(now.framesDropped), "Received but not shown, since the start"],
+    ["Packet loss", now.loss === null ? "–" : `${(now.loss * 100).toFixed(1)} %`, "In the last second"],
   ];
-  if (status?.fps !== undefined) list.push(["Server draws", `${fps(status.fps)} fps`, "Pictures a second"]);
-  if (status?.skew_ms !== undefined) list.push(["Server skew", signed(status.skew_ms), "Sound to picture when sent"]);
+  if (status?.fps !== undefined) list.push(["Server frame rate", rate(status.fps), "Drawn and sent"]);
+  if (status?.skew_ms !== undefined) list.push(["Server skew", signed(status.skew_ms), "Sound to picture, when sent"]);
   if (status?.viewers !== undefined) list.push(["Viewers", String(status.viewers), "Of this call, with you"]);
   return list;
 }

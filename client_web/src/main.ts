@@ -38,7 +38,7 @@ class Page {
     window.addEventListener("hashchange", () => readInvitation(location.hash) && location.reload());
     const findings = examine(readEnvironment());
     const stop = findings.find(({ severity }) => severity === "stop");
-    if (stop) return this.stage.showEmpty(`${stop.words} ${stop.remedy}`);
+    if (stop) return this.stage.showEmpty("This browser cannot take the call", `${stop.words} ${stop.remedy}`);
     const limit = findings.find(({ id }) => id === "h264");
     if (limit) notice(limit.words, "information");
     const invitation = readInvitation(location.hash);
@@ -52,18 +52,15 @@ class Page {
 
   /** Calls the avatar of the address, or the first one, as soon as there is one. */
   private async openFirst(): Promise<void> {
-    const note = need("#gallery-note");
     const asked = new URLSearchParams(location.hash.slice(1)).get("avatar") ?? "";
     while (!this.source) {
       try {
         const avatars = await this.gallery.load();
         const avatar = this.gallery.find(asked) ?? avatars[0];
-        note.textContent = "";
         if (avatar) return this.dial({ kind: "own", avatar });
-        this.stage.showEmpty("Nobody is here yet. Add a person with one photo, or wait while the server prepares its demo.");
+        this.stage.showEmpty("Nobody is here yet", "Add a person with one photo, or wait while the server prepares its demo.");
       } catch (error) {
-        note.textContent = api.inWords(error);
-        this.stage.showEmpty(api.inWords(error));
+        this.stage.showEmpty("Not connected", api.inWords(error));
       }
       await sleep(EMPTY_POLL_MS);
     }
@@ -94,7 +91,7 @@ class Page {
     this.call = null;
     this.meter?.stop();
     this.meter = null;
-    this.controls.use(null);
+    this.controls.use(null, false);
     this.invite.use(null);
     this.stage.clear();
     await closed;
@@ -107,7 +104,7 @@ class Page {
       this.meter = new Meter(state.player, session, (loudness) => this.stage.hear(loudness));
     }
     if (state.name === "ended") this.call = null;
-    this.controls.use(session);
+    this.controls.use(session, state.name === "live");
     this.invite.use(session);
     this.stage.show(state);
   }

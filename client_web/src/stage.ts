@@ -46,9 +46,9 @@ export class Stage {
   }
 
   /** Nobody can be called: `words` say why. */
-  showEmpty(words: string): void {
+  showEmpty(title: string, words: string): void {
     this.setState("empty", "");
-    this.drawCurtain(words, null);
+    this.drawCurtain(title, words, null);
   }
 
   show(state: CallState): void {
@@ -65,13 +65,13 @@ export class Stage {
         this.play(state.player.stream);
         break;
       case "waiting":
-        this.setState("waiting", "Not connected");
-        this.drawCurtain(state.words, "Try now");
+        this.setState("waiting", "");
+        this.drawCurtain("Not connected", state.words, "Try now");
         this.countDown(state.until);
         break;
       case "ended":
-        this.setState("ended", "Call ended");
-        this.drawCurtain(state.words, "Call again");
+        this.setState("ended", "");
+        this.drawCurtain("The call has ended", state.words, "Call again");
         break;
     }
     if (state.name !== "live") this.hear(0);
@@ -115,7 +115,8 @@ export class Stage {
     need<HTMLElement>("#stage .badge").hidden = !words;
   }
 
-  private drawCurtain(words: string, action: string | null): void {
+  private drawCurtain(title: string, words: string, action: string | null): void {
+    need("#curtain-title").textContent = title;
     need("#curtain-words").textContent = words;
     this.action.hidden = !action;
     this.action.textContent = action;

@@ -85,7 +85,7 @@ export class Upload {
   private show(step: Step): void {
     need<HTMLElement>("#upload").dataset["step"] = step;
     this.form.hidden = step !== "agree";
-    need<HTMLElement>("#upload .choose").hidden = step === "agree" || step === "progress";
+    need<HTMLElement>("#upload .choose").hidden = step !== "choose";
     need<HTMLElement>("#upload-progress").hidden = step !== "progress";
     need<HTMLElement>("#upload-error").hidden = step !== "error";
   }

@@ -9,10 +9,10 @@ const GATHERING_CAP_MS = 1500;
 const CONNECT_CAP_MS = 10_000;
 /** From connected to the first decoded picture. */
 const PICTURE_CAP_MS = 8_000;
-/** How long a broken path may take to heal by itself. */
-const HEALING_MS = 4_000;
+/** How long a broken path may take to heal by itself, on top of the seconds in which the browser noticed. */
+const HEALING_MS = 2_000;
 /** Without a new picture for this long, the connection counts as lost. */
-const FROZEN_MS = 6_000;
+const FROZEN_MS = 4_000;
 const WATCH_MS = 1_000;
 
 /** No path for the media was found, although the server answers. */
