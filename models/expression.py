@@ -14,7 +14,7 @@ from models.body import BodyModel, BodyModelError
 from models.motion import ARKIT, N_ARKIT, A
 from models.skinning import F32
 
-JAW_OPEN = 0.36  # rad about x at jawOpen = 1
+JAW_OPEN = 0.3613  # rad about x at jawOpen = 1: the turn of the lower teeth in the artist's shape
 EYE_LOOK = {"Up": 0.35, "Down": 0.35, "In": 0.5, "Out": 0.5}  # rad at 1
 
 
