@@ -64,21 +64,21 @@ def _kinds(container: av.container.InputContainer) -> str:
 def _decode(
     container: av.container.InputContainer, rate: int, max_seconds: float | None, name: str
 ) -> NDArray[np.float32]:
-    resampler = av.AudioResampler(format="flt", layout="mono", rate=rate)
+    resampler = av.AudioResampler(format="fltp", rate=rate)  # channels as they are: its own mix of them may clip
     limit = None if max_seconds is None else int(max_seconds * rate)
     chunks: list[NDArray[np.float32]] = []
     total = 0
     try:
         for frame in container.decode(audio=0):
             for out in resampler.resample(frame):
-                chunks.append(out.to_ndarray()[0])
+                chunks.append(out.to_ndarray().mean(0))
                 total += chunks[-1].size
             if limit is not None and total > limit:
                 raise AudioError(f"{name}: longer than the {max_seconds:g} s allowed")
     except av.error.FFmpegError:
         if not chunks:
             raise
-    chunks += [out.to_ndarray()[0] for out in resampler.resample(None)] if chunks else []
+    chunks += [out.to_ndarray().mean(0) for out in resampler.resample(None)] if chunks else []
     return clean(np.concatenate(chunks) if chunks else np.zeros(0, np.float32))
 
 

@@ -16,15 +16,16 @@ from drivers.speech import articulation as art
 from drivers.speech.features import FRAME_RATE
 from drivers.speech.head import Articulation
 from drivers.speech.visemes import CH, FF, N_VISEMES, SIL, SS
-from models.motion import N_ARKIT, A
+from models.motion import A
 
 F32 = NDArray[np.float32]
 
 DT = 1 / FRAME_RATE  # s
 
-SEAL_ON, SEAL_OFF = 0.50, 0.32  # closure probabilities: the lips meet above the first, part below the second
+SEAL_ON, SEAL_OFF = 0.55, 0.32  # closure probabilities: the lips meet above the first, part below the second
 SEAL_HOLD = 2  # frames a seal lasts at least, so that a film of 25 pictures a second shows it
-SEAL_APPROACH, SEAL_RELEASE = 0.5, 0.35  # how far the lips are shut one frame before and one frame after
+SEAL_APPROACH = (0.7, 0.3)  # how far the lips are shut one and two frames before a seal
+SEAL_RELEASE = (0.6, 0.2)  # and after it
 
 JAW_FULL = 0.46  # jawOpen of a jaw heard wide open
 LOUDNESS_PER_DB = 0.03  # the jaw opens this much wider per dB above the voice's running level
@@ -50,7 +51,7 @@ class Solver:
         self._gate = 0.0
         self._level = LEVEL_START
         self._sealed = 0  # frames the present seal has lasted
-        self._seal = 0.0
+        self._since = len(SEAL_RELEASE)  # frames since the last one
 
     def solve(self, heard: Articulation, voiced: NDArray, level: NDArray, frames: int) -> F32:
         """The first `frames` of what is heard -> (frames, 52); what is heard beyond them is anticipated.
@@ -58,7 +59,12 @@ class Solver:
         voiced (n,) bool: somebody speaks; level (n,) dB of full scale.
         """
         visemes, closure = self._gated(heard, voiced, frames)
-        return np.stack([self._frame(i, visemes, closure, heard.jaw, float(level[i])) for i in range(frames)])
+        horizon = len(visemes) - frames  # the same for every frame, or the mouth would tremble at the hop's pace
+        faces = []
+        for i in range(frames):
+            part = slice(i, i + 1 + horizon)
+            faces.append(self._frame(visemes[part], closure[part], float(heard.jaw[i]), float(level[i])))
+        return np.stack(faces)
 
     def _gated(self, heard: Articulation, voiced: NDArray, frames: int) -> tuple[NDArray, NDArray]:
         """Posteriors and closure with silence in the place of what is no voice."""
@@ -72,22 +78,23 @@ class Solver:
         visemes[:, SIL] += 1 - gate
         return visemes, heard.closure * gate
 
-    def _frame(self, i: int, visemes: NDArray, closure: NDArray, jaw: NDArray, level: float) -> F32:
-        hold = self._dominance(i, visemes)  # (2, 15)
+    def _frame(self, visemes: NDArray, closure: NDArray, jaw: float, level: float) -> F32:
+        """The first frame of visemes (1 + horizon, 15) and closure (1 + horizon,) -> (52,)"""
+        hold = self._dominance(visemes)  # (2, 15)
         share = hold / hold.sum(1, keepdims=True)
         active = smoothstep(*ACTIVITY, 1 - float(share[art.LIPS, SIL]))
         face = np.where(art.PART == art.LIPS, share[art.LIPS] @ art.SHAPES, share[art.JAW_PART] @ art.SHAPES)
-        voice = 1 - visemes[i, SIL]
-        wide = (0.5 * face[A["jawOpen"]] + 0.5 * JAW_FULL * float(jaw[i]) * voice) * self._loudness(level, voice)
-        face[A["jawOpen"]] = self._capped(wide, visemes[i])
+        voice = 1 - float(visemes[0, SIL])
+        wide = (0.5 * face[A["jawOpen"]] + 0.5 * JAW_FULL * jaw * voice) * self._loudness(level, voice)
+        face[A["jawOpen"]] = self._capped(wide, visemes[0])
         face *= active
-        self._past = self._past * self._decay + visemes[i] * self._decay
-        return self._sealing(i, closure, face).clip(0, 1).astype(np.float32)
+        self._past = (self._past + visemes[0]) * self._decay
+        return self._sealing(closure, face, active).clip(0, 1).astype(np.float32)
 
-    def _dominance(self, i: int, visemes: NDArray) -> NDArray:
-        ahead = visemes[i + 1 :]
+    def _dominance(self, visemes: NDArray) -> NDArray:
+        ahead = visemes[1:]
         steps = np.arange(1, len(ahead) + 1)[:, None] * DT
-        total = self._past + visemes[i]
+        total = self._past + visemes[0]
         for part in (art.LIPS, art.JAW_PART):
             total[part] += (ahead * np.exp(-steps / art.ANTICIPATION[part])).sum(0)
         return total * art.HOLD.T
@@ -104,25 +111,27 @@ class Solver:
             jaw += (min(jaw, cap) - jaw) * smoothstep(0.3, 0.7, float(p))
         return jaw
 
-    def _sealing(self, i: int, closure: NDArray, face: NDArray) -> NDArray:
+    def _sealing(self, closure: NDArray, face: NDArray, active: float) -> NDArray:
         """Shut the lips where p, b or m is heard, wholly and for SEAL_HOLD frames at least; approach it and let go."""
         threshold = SEAL_OFF if self._sealed else SEAL_ON
-        if closure[i] > threshold or 0 < self._sealed < SEAL_HOLD:
-            self._sealed += 1
-            self._seal = 1.0
-        else:
-            self._sealed = 0
-            coming = i + 1 < len(closure) and closure[i + 1] > SEAL_ON
-            self._seal = SEAL_APPROACH if coming else SEAL_RELEASE if self._seal == 1.0 else 0.0
-        return sealed(face, self._seal)
+        if closure[0] > threshold or 0 < self._sealed < SEAL_HOLD:
+            self._sealed, self._since = self._sealed + 1, 0
+            return sealed(face, 1.0, active)
+        self._sealed = 0
+        coming = [a for a, c in zip(SEAL_APPROACH, closure[1:]) if c > SEAL_ON]
+        gone = SEAL_RELEASE[self._since : self._since + 1]
+        self._since += 1
+        return sealed(face, max([0.0, *coming, *gone]), active)
 
 
-def sealed(face: NDArray, seal: float) -> NDArray:
-    """A face (52,) with its lips shut by the share `seal`; the jaw keeps a little room, round lips stay forward."""
+def sealed(face: NDArray, seal: float, active: float = 1.0) -> NDArray:
+    """A face (52,) with its lips shut by the share `seal`; the jaw keeps a little room, round lips stay forward.
+
+    active: how much of the moment is speech; lips that rest are shut without pressing.
+    """
     if seal == 0:
         return face
-    shut = np.zeros(N_ARKIT)
-    shut += art.SEALED
+    shut = art.SEALED * active
     shut[A["jawOpen"]] = shut[A["mouthClose"]] = min(face[A["jawOpen"]], art.SEALED_JAW)
     shut[A["mouthPucker"]] = 0.4 * face[A["mouthPucker"]]
     return face + seal * (shut - face)

@@ -19,6 +19,7 @@ from drivers.speech.audio import load
 from drivers.speech.driver import Settings, SpeechDriver
 from drivers.speech.features import FRAME, FRAME_RATE, Encoder, StreamingFeatures
 from drivers.speech.head import Articulation, Head
+from drivers.speech.solver import SEAL_ON
 from drivers.speech.training.alignment import Aligner, AlignmentError
 from drivers.speech.training.corpus import LABEL_RATE, RATE, Utterance
 from drivers.speech.training.fit import JAW_OPENING
@@ -127,11 +128,11 @@ def scores(clips: list[Heard]) -> dict[str, float]:
     """Figures over all frames of all clips."""
     said = np.concatenate([c.labels for c in clips])
     heard = np.concatenate([c.articulation.visemes.argmax(1) for c in clips])
-    closure = np.concatenate([c.articulation.closure for c in clips]) > 0.5
+    closure = np.concatenate([c.articulation.closure for c in clips]) > SEAL_ON
     jaw = np.concatenate([c.articulation.jaw for c in clips])
     out = {"seconds": len(said) / FRAME_RATE, **accuracy(heard, said)}
     out["closure frames recall"], out["closure frames precision"] = _ratio(closure, said == PP)
-    head = [(c.articulation.closure > 0.5, c.labels == PP) for c in clips]
+    head = [(c.articulation.closure > SEAL_ON, c.labels == PP) for c in clips]
     out["closure events"], out["closure events recall"], out["closure events precision"] = events(head)
     # the silences around speech are shut without a bilabial: they are no false seals
     shown = [((c.aperture < SHUT) & (c.labels != SIL), c.labels == PP) for c in clips]
