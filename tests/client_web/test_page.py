@@ -12,9 +12,10 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from browser import LIVE, Visit, open_browser
-from fake_server import RATE, FakeServer, Session, draw_face
 from playwright.sync_api import Browser, expect
+
+from tests.client_web.browser import LIVE, Visit, open_browser
+from tests.client_web.fake_server import RATE, FakeServer, Session, draw_face
 
 MOUTH = (0.38, 0.52, 0.62, 0.74)  # of the drawn face
 
