@@ -74,7 +74,8 @@ def build(model: BodyModel, o: Observation, fit: Fit, refined: Refined) -> Union
     part = np.concatenate(
         [model.face_part[body_faces], np.full(len(card_f), anatomy.CARD), np.full(len(shell_f), anatomy.SHELL)]
     ).astype(np.uint8)
-    occluder = np.concatenate([np.ones(len(kept) + len(card_f), bool), shell_solid])
+    in_matte = _in_matte(o, pixels[:, :2])
+    occluder = np.concatenate([in_matte[kept].all(1), np.ones(len(card_f), bool), shell_solid])
     return UnionMesh(replace(skin, faces=faces), part, occluder, n, pose, fit.translation, posed, core)
 
 
@@ -91,6 +92,16 @@ def _body_faces(model: BodyModel, o: Observation, vertices: F64) -> NDArray[np.i
     f = model.faces
     keep = (model.face_part <= anatomy.LOWER_TEETH) & ~a.lower_arm[f].any(1) & ~outside[f].all(1) & ~stray[f].all(1)
     return np.flatnonzero(keep)
+
+
+def _in_matte(o: Observation, pixels: F64) -> NDArray[np.bool_]:
+    """(V,) inside the matte, or beside the picture. A triangle that sticks out is drawn but may hide nothing: where the
+    photo shows background it carries no Gaussians, and would cut a hole in what a turn brings behind it."""
+    H, W = o.alpha.shape
+    q = np.floor(pixels).astype(int)
+    beside = ((q < 0) | (q >= [W, H])).any(1)
+    q = q.clip(0, [W - 1, H - 1])
+    return beside | (cv2.dilate(o.alpha, np.ones((3, 3)))[q[:, 1], q[:, 0]] > 0.5)
 
 
 def _moving_weights(model: BodyModel) -> F64:
@@ -115,7 +126,8 @@ def _shell(o, depth, covered, faces, ids, weights):  # type: ignore[no-untyped-d
     trunk = weights[:, SHELL_JOINTS].copy()
     trunk[:, 0] = 1 - trunk[:, 1:].sum(1)  # jaw and eyes: the skull
     groups[covered] = trunk[faces[ids[covered]]].mean(1)
-    groups = cv2.GaussianBlur(push_pull(groups, known), (0, 0), 6 * u)
+    halves = [push_pull(np.ascontiguousarray(h), known) for h in np.split(groups, 2, axis=2)]  # at most 4 channels
+    groups = np.concatenate([cv2.GaussianBlur(h, (0, 0), 6 * u) for h in halves], 2)
     groups /= groups.sum(2, keepdims=True)
     g = max(SHELL_CELL * u, 2.0)
     rows, columns = int(np.ceil(H / g)) + 1, int(np.ceil(W / g)) + 1

@@ -82,6 +82,7 @@ def working_scale(person: tracking.Person, shape: tuple[int, ...]) -> float:
     area = max((x1 - x0) * (y1 - y0), 1.0)
     if person.face is not None:  # the box holds seen keypoints only; hair and shoulders are wider
         area = max(area, 4.5 * person.face.width * person.face.height)
+    area = min(area, float(shape[0] * shape[1]))
     return float(min(1.0, (PERSON_AREA / area) ** 0.5, LONG_SIDE / max(shape[:2])))
 
 
