@@ -98,6 +98,9 @@ def restore(tensors: Tensors, body_model: dict[str, Any], folders: Sequence[Path
         raise AvatarError(f"its arrays do not fit the body model {body_model['name']}")
     if t["body.face"].min(initial=0) < 0 or t["extra.faces"].min(initial=0) < 0 or t["extra.faces"].max(initial=0) >= V:
         raise AvatarError(f"its triangles refer to vertices or triangles the body model {body_model['name']} lacks")
+    for name in ("extra.expression.vertex", "extra.pose_corrective.vertex"):
+        if not Q <= t[name].min(initial=Q) <= t[name].max(initial=Q) <= max(V - 1, Q):
+            raise AvatarError(f"{name} refers to vertices outside {Q} to {V - 1}")
     base = human.skinned(body_model["betas"], t["body.offset"])
     index, weight = _stack(base.joint_index, t["extra.joint_index"]), _stack(base.joint_weight, t["extra.joint_weight"])
     return SkinnedMesh(

@@ -40,7 +40,7 @@ from models.motion import (
     A,
     Motion,
 )
-from models.skinning import F32, Poser
+from models.skinning import F32, Poser, SkinnedMesh, SparseDirections
 
 KNEE = 0.75  # share of a limit up to which motion is left alone
 TRANSLATION = "translation"  # key of avatar.limits for the root's way in metres
@@ -250,3 +250,16 @@ def _translation_limits(avatar: Avatar) -> tuple[NDArray, NDArray]:
     ranges = avatar.limits.get(TRANSLATION, ((-UNLIMITED, UNLIMITED),) * 3)
     low, high = np.array(ranges).T
     return low, high
+
+
+def warm() -> None:
+    """Compile the rig's kernels and the skinning's, or load them from the cache."""
+    f, i = np.float32, np.int32
+    directions = SparseDirections(np.array([0, 1], i), np.zeros(1, i), np.ones((1, 3), f))
+    mesh = SkinnedMesh(
+        np.zeros((3, 3), f), np.array([[0, 1, 2]], i), np.zeros((2, 3), f), np.array([-1, 0], i),
+        np.zeros((3, 1), np.uint8), np.ones((3, 1), f), directions, np.zeros(1, i), directions,
+    )  # fmt: skip
+    one = np.ones(1, f)
+    Poser(mesh)(np.full((2, 3), 0.1, f), one, np.zeros(3, f), (one, directions))
+    compose(np.ones((1, 3), f), np.ones((1, 3), f))

@@ -167,7 +167,7 @@ def _check_values(name: str, array: NDArray, spec: Spec, sizes: dict[str, int]) 
         raise AvatarError(f"{name} holds values that are not finite")
     low, high = spec.limits if spec.limits else (-np.inf, np.inf)
     if spec.below:
-        low, high = 0, sizes[spec.below] - 1
+        low, high = 0, sizes.get(spec.below, MAX_COUNT[spec.below]) - 1  # unknown: checked once the body is there
     found = float(array.min()), float(array.max())
     if array.dtype != np.bool_ and not (low <= found[0] and found[1] <= high):
         raise AvatarError(f"{name} ranges over {found[0]:g} to {found[1]:g}, allowed is {low:g} to {high:g}")

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
+from avatar import rig
 from avatar.asset import Gaussians
 from avatar.render import kernels as K
 from avatar.render.contract import FRINGE, TOLERANCE, Camera
@@ -328,7 +329,8 @@ def zbuffer(points: NDArray, faces: I32, width: int, height: int) -> tuple[F32, 
 
 
 def warm() -> None:
-    """Compile every kernel (or load it from the cache)."""
+    """Compile every kernel of the frame path, the rig's included, or load it from the cache."""
+    rig.warm()
     g = Gaussians(
         face=np.zeros(1, np.int32), bary=np.full((1, 2), 0.3, np.float32), shape=np.full((1, 2, 2), 0.1, np.float32),
         colour=np.ones((1, 3), np.float32), opacity=np.ones(1, np.float32), layer=np.zeros(1, np.uint8),

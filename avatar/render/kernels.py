@@ -202,8 +202,8 @@ def splat(records, start, corners, camera, focal, cx, cy, width, height, first, 
                 behind = depth_base + row * depth_stride + left * 4
                 for lane in range(0, columns, LANES):
                     splat_row8(
-                        np.int64(at + 4 * lane), plane, np.int64(behind + 4 * lane), _f(t0 + _f(lane)), curvature, peak, limit,
-                        r[C0], r[C1], r[C2], r[DEFICIT],
+                        np.int64(at + 4 * lane), plane, np.int64(behind + 4 * lane), _f(t0 + _f(lane)), curvature,
+                        peak, limit, r[C0], r[C1], r[C2], r[DEFICIT],
                     )  # fmt: skip
                 work[row] += 1
 

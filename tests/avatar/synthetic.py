@@ -28,7 +28,7 @@ FACE_LAYER = {1: "eyes", 2: "eyes", 3: "tongue", 4: "teeth", 5: "teeth", 20: "sh
 def avatar(count: int = 80_000, framing: str = "half", size: int = SIZE, seed: int = 0) -> Avatar:
     """An avatar of `count` Gaussians filling a size x size photo: "head", "half" or "full"."""
     human = body.load()
-    mesh, part = _with_hair(human.skinned(), human.face_part)
+    mesh, part = with_hair(human.skinned(), human.face_part)
     camera = Camera(1.4 * size, size / 2, size / 2, size, size)
     photo, neutral = _states(human, framing, camera)
     correction = _photo_basis(mesh, human)
@@ -69,7 +69,7 @@ def tiny() -> Avatar:
     n = 6
     gy, gx = np.mgrid[0:n, 0:n] / (n - 1) - 0.5
     vertices = np.stack([0.2 * gx, 0.2 * gy, 0.02 * np.cos(6 * gx)], -1).reshape(-1, 3).astype(np.float32)
-    faces = _grid_faces(n, n)
+    faces = grid_faces(n, n)
     joints = np.zeros((55, 3), np.float32)
     parents = np.arange(-1, 54, dtype=np.int32)
     index = np.tile(np.array([0, HEAD], np.uint8), (n * n, 1))
@@ -131,7 +131,7 @@ def _photo_basis(mesh: SkinnedMesh, human: body.BodyModel) -> SparseDirections:
     return SparseDirections(np.array([0, len(vertex)], np.int32), vertex.copy(), (0.1 * offset).astype(np.float32))
 
 
-def _with_hair(mesh: SkinnedMesh, part: NDArray[np.uint8]) -> tuple[SkinnedMesh, NDArray[np.uint8]]:
+def with_hair(mesh: SkinnedMesh, part: NDArray[np.uint8]) -> tuple[SkinnedMesh, NDArray[np.uint8]]:
     """The mesh with a sheet through the middle of the head, a little wider than it, moved by the head."""
     n = 40
     head = mesh.joints[HEAD]
@@ -143,7 +143,7 @@ def _with_hair(mesh: SkinnedMesh, part: NDArray[np.uint8]) -> tuple[SkinnedMesh,
     K = mesh.joint_index.shape[1]
     index, weight = np.full((len(sheet), K), HEAD, np.uint8), np.zeros((len(sheet), K), np.float32)
     weight[:, 0] = 1
-    faces = np.concatenate([mesh.faces, _grid_faces(n, n) + len(mesh.vertices)]).astype(np.int32)
+    faces = np.concatenate([mesh.faces, grid_faces(n, n) + len(mesh.vertices)]).astype(np.int32)
     extended = replace(
         mesh, vertices=np.concatenate([mesh.vertices, sheet]), faces=faces,
         joint_index=np.concatenate([mesh.joint_index, index]), joint_weight=np.concatenate([mesh.joint_weight, weight]),
@@ -151,7 +151,7 @@ def _with_hair(mesh: SkinnedMesh, part: NDArray[np.uint8]) -> tuple[SkinnedMesh,
     return extended, np.concatenate([part, np.full(len(faces) - len(mesh.faces), 20)]).astype(np.uint8)
 
 
-def _grid_faces(rows: int, columns: int) -> I32:
+def grid_faces(rows: int, columns: int) -> I32:
     i = np.arange(rows * columns).reshape(rows, columns)
     a, b, c, d = i[:-1, :-1].ravel(), i[:-1, 1:].ravel(), i[1:, 1:].ravel(), i[1:, :-1].ravel()
     return np.concatenate([np.stack([a, c, b], 1), np.stack([a, d, c], 1)]).astype(np.int32)
