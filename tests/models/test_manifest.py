@@ -184,3 +184,11 @@ def test_the_users_of_the_weights_exist_and_use_them():
     for weight in weights.manifest().values():
         for user in weight.needed_by:
             assert (weights.ROOT / user).is_file(), f"{weight.id} is needed by {user}, which is not there"
+
+
+def test_the_page_of_licences_names_every_file_and_its_licence():
+    rows = [line for line in (weights.ROOT / "docs" / "licences.md").read_text().splitlines() if line.startswith("|")]
+    for weight in weights.manifest().values():
+        (row,) = [row for row in rows if f"`{weight.id}`" in row]
+        assert f"| {weight.licence} |" in row
+        assert all(f"{source.package} {source.version}" in row for source in weight.sources), row
