@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from aiohttp import BodyPartReader, web
+from aiohttp.http_exceptions import HttpProcessingError
 from PIL import Image, UnidentifiedImageError
 
 from server import audio_socket, signalling
@@ -126,8 +127,8 @@ class Api:
                     name = name or clean_name(Path(part.filename or "").stem)
                 elif part.name == "name":
                     name = clean_name((await part.read_chunk(4096)).decode("utf-8", "replace")) or name
-        except (ValueError, AssertionError, RuntimeError, LookupError, EOFError) as e:
-            raise Problem(400, f"the multipart body is damaged ({e or type(e).__name__})") from e
+        except (ValueError, AssertionError, RuntimeError, LookupError, EOFError, HttpProcessingError) as e:
+            raise Problem(400, f"the multipart body is damaged ({type(e).__name__})") from e
         if not size:
             raise Problem(400, "the form has no photo, or an empty one", "send it as a file field named `photo`")
         return name or "Unnamed"
@@ -319,5 +320,7 @@ def check_photo(path: Path) -> str:
             suffix = "." + image.format.lower()
             image.verify()
             return suffix
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as e:
+    except Image.DecompressionBombError as e:
+        raise Problem(413, "the photo has too many pixels", "send at most 60 megapixels") from e
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as e:
         raise Problem(415, "the file is not a picture that can be read", "send JPEG, PNG or WebP") from e

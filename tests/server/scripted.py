@@ -216,4 +216,6 @@ class Watcher:
 
     async def close(self) -> None:
         await self.connection.close()
+        for task in self.tasks:  # a track whose connection never stood does not end
+            task.cancel()
         await asyncio.gather(*self.tasks, return_exceptions=True)
