@@ -1,4 +1,4 @@
-"""Fill what is not known of a picture: smoothly by push-pull, and a background with its grain continued into the hole."""
+"""Fill what is not known of a picture: smoothly by push-pull; a background with texture and grain carried over."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ F32 = NDArray[np.float32]
 
 TOUCHED = 0.01  # alpha from which a pixel may hold colour of the person
 REACH = 1 / 48  # px around the matte that are filled too, per the picture's longer side
-GRAIN = 1 / 160  # sigma of the low-pass that parts grain from shade, per the picture's longer side
-PERIOD = 6.0  # how far from the rim grain is taken, in sigmas
+SHADE = 1 / 40  # sigma that parts shade from texture, and how far texture is carried over the rim; per longer side
+GRAIN = 1.2  # px, sigma of the low-pass that parts the sensor's grain
 FULL = 4.0  # children's weights that make a pixel of the coarser level count in full
 
 
@@ -35,10 +35,10 @@ def push_pull(img: NDArray, weight: NDArray) -> F32:
     for colour, known in reversed(levels):
         finer = _resize(filled, (known.shape[1], known.shape[0]), cv2.INTER_LINEAR)
         filled = colour + finer * (1 - known)[..., None]
-    return filled
+    return np.asarray(filled, np.float32)
 
 
-def _resize(img: F32, size: tuple[int, int], mode: int) -> F32:
+def _resize(img: NDArray, size: tuple[int, int], mode: int) -> F32:
     """cv2.resize keeps neither a single channel's axis nor its type."""
     return np.asarray(cv2.resize(img, size, interpolation=mode), np.float32).reshape(size[1], size[0], img.shape[2])
 
@@ -46,36 +46,46 @@ def _resize(img: F32, size: tuple[int, int], mode: int) -> F32:
 def inpaint_background(rgb: NDArray, alpha: NDArray, reach: float | None = None) -> F32:
     """The picture without the person, (H, W, 3) 0..1: what the matte touches, and `reach` px around, is filled.
 
-    rgb: (H, W, 3) uint8 or 0..1; alpha: (H, W) 0..1. The shade of the rim flows into the hole (push-pull); `reach` keeps
-    hair and skin out of that rim. The picture's grain is mirrored over the rim, so that the fill does not look like fog.
+    rgb: (H, W, 3) uint8 or 0..1; alpha: (H, W) 0..1. The shade of the rim flows into the hole (push-pull); `reach`
+    keeps hair and skin out of that rim. Near the rim the texture outside is mirrored in, since that is the part which a
+    turning head uncovers; deeper in there is only grain.
     """
-    image = rgb.astype(np.float32) / 255 if rgb.dtype == np.uint8 else rgb.astype(np.float32)
+    image: NDArray = rgb.astype(np.float32) / (255 if rgb.dtype == np.uint8 else 1)
     longest = max(alpha.shape)
     hole = distance_transform_edt(alpha < TOUCHED) <= (longest * REACH if reach is None else reach)
     if not hole.any():
         return image
     if hole.all():  # nothing is known of the background
         return np.broadcast_to(np.median(image.reshape(-1, 3), 0), image.shape).astype(np.float32)
-    sigma = max(longest * GRAIN, 1.5)
     known = (~hole).astype(np.float32)
-    shade = _blur_of_known(image, known, sigma)
-    fill = push_pull(shade, known) + _mirrored((image - shade) * known[..., None], hole, PERIOD * sigma)
-    return np.where(hole[..., None], fill.clip(0, 1), image)
+    sigma = max(longest * SHADE, 2.0)
+    shade = push_pull(_blur_of_known(image, known, sigma), known)
+    distance, rim = distance_transform_edt(hole, return_indices=True)
+    texture = _mirrored((image - shade) * known[..., None], rim)
+    fade = np.exp(-((distance / sigma) ** 2))[..., None].astype(np.float32)
+    fill = shade + texture * fade + _grain(image, known) * np.sqrt(1 - fade**2)
+    return np.where(hole[..., None], fill.clip(0, 1), image).astype(np.float32)
 
 
-def _blur_of_known(image: F32, known: F32, sigma: float) -> F32:
+def _blur_of_known(image: NDArray, known: F32, sigma: float) -> F32:
     """Gaussian blur that takes no part of what is not known; only meaningful where `known` is 1."""
     weight = cv2.GaussianBlur(known, (0, 0), sigma)[..., None]
-    return cv2.GaussianBlur(image * known[..., None], (0, 0), sigma) / np.maximum(weight, 1e-3)
+    return np.asarray(cv2.GaussianBlur(image * known[..., None], (0, 0), sigma) / np.maximum(weight, 1e-3), np.float32)
 
 
-def _mirrored(grain: F32, hole: NDArray[np.bool_], period: float) -> F32:
-    """Grain of the nearest rim reflected into the hole, to and fro over `period` px."""
-    height, width = hole.shape
-    rim_y, rim_x = distance_transform_edt(hole, return_distances=False, return_indices=True)
+def _mirrored(texture: NDArray, rim: NDArray[np.int_]) -> F32:
+    """Each pixel's reflection in the nearest pixel of the rim (2, H, W)."""
+    height, width = texture.shape[:2]
     y, x = np.mgrid[:height, :width]
-    dy, dx = (rim_y - y).astype(np.float32), (rim_x - x).astype(np.float32)
-    distance = np.maximum(np.hypot(dy, dx), 1e-6)
-    step = period - np.abs(distance % (2 * period) - period)  # 0 at the rim, up to `period` and back
-    source_x, source_y = rim_x + dx / distance * step, rim_y + dy / distance * step
-    return cv2.remap(grain, source_x.astype(np.float32), source_y.astype(np.float32), cv2.INTER_NEAREST)
+    source_y, source_x = (2 * rim[0] - y).astype(np.float32), (2 * rim[1] - x).astype(np.float32)
+    mirrored = cv2.remap(texture, source_x, source_y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REFLECT)
+    return np.asarray(mirrored, np.float32)
+
+
+def _grain(image: NDArray, known: F32) -> F32:
+    """Noise as strong as the picture's own about each place; edges hardly count (geometric mean)."""
+    fine = np.abs(image - cv2.GaussianBlur(image, (0, 0), GRAIN)).mean(2)
+    level = np.exp(push_pull(np.log(fine + 1e-4)[..., None], known))
+    level = cv2.GaussianBlur(level, (0, 0), max(max(known.shape) * SHADE, 2.0))[..., None]
+    noise = np.random.default_rng(0).standard_normal(image.shape, np.float32)
+    return (noise - cv2.GaussianBlur(noise, (0, 0), GRAIN)) * level

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from scipy.sparse import diags
 
 from models.inpaint import inpaint_background, push_pull
-from models.person import CHIN, Person
-from models.person_mask import PersonMask, head_centre, person_mask
+from models.person import Person
+from models.person_mask import disc, person_mask
+from models.trimap import Trimap, trimap_of
 
 __all__ = ["Matte", "inpaint_background", "matte", "push_pull", "warm"]
 
@@ -26,10 +27,7 @@ F32 = NDArray[np.float32]
 U8 = NDArray[np.uint8]
 
 WORK_PIXELS = 500_000  # alpha is solved at most at this size of the person's part of the picture
-SURE, NEVER = 0.9, 0.1  # probability from which a pixel counts as person, up to which as background
-HAIR = 0.16  # half width of the trimap's unknown band about the hair, in face heights
-PLAIN = 0.012  # and elsewhere
-PRIOR = 0.01  # weight of the segmentation against the matting Laplacian in the unknown band
+PRIOR = 0.01  # weight of a certain segmentation against the matting Laplacian; none where it is in doubt
 EPSILON = 1e-6  # regularisation of the matting Laplacian's colour model
 TOLERANCE, MOST_STEPS = 1e-5, 400  # of the conjugate gradients
 
@@ -49,10 +47,10 @@ def matte(rgb: U8, person: Person, given_alpha: NDArray | None = None, others: S
     if given_alpha is not None:
         if given_alpha.shape != rgb.shape[:2]:
             raise ValueError(f"the alpha has shape {given_alpha.shape}, the image {rgb.shape[:2]}")
-        alpha = given_alpha.astype(np.float32) / (255 if given_alpha.dtype == np.uint8 else 1)
-        return Matte(alpha, push_pull(rgb.astype(np.float32) / 255, (alpha > 0.02).astype(np.float32)))
+        given = np.asarray(given_alpha / (255 if given_alpha.dtype == np.uint8 else 1), np.float32)
+        return Matte(given, push_pull(rgb.astype(np.float32) / 255, (given > 0.02).astype(np.float32)))
     mask = person_mask(rgb, person, others)
-    alpha = _alpha(rgb, person, mask)
+    alpha = _alpha(rgb, trimap_of(rgb, person, mask), mask.sure)
     return Matte(alpha, _foreground(rgb, alpha))
 
 
@@ -66,51 +64,11 @@ def warm() -> None:
     _foreground(rgb, alpha.astype(np.float32))
 
 
-# --- trimap
-
-
-def trimap_of(person: Person, mask: PersonMask) -> F32:
-    """(H, W): 1 person, 0 background, .5 unknown."""
-    size = person.size
-    band = np.maximum(PLAIN * size, 1.5 * mask.cell)
-    hair = _hair_zone(person, mask.probability.shape)
-    band = band + hair * np.maximum(HAIR * size - band, 0)
-    inside, outside = mask.probability > SURE, mask.probability < NEVER
-    deep = cv2.distanceTransform(_bordered(inside), cv2.DIST_L2, 5)[1:-1, 1:-1]
-    far = cv2.distanceTransform(_bordered(outside), cv2.DIST_L2, 5)[1:-1, 1:-1]
-    trimap = np.full(inside.shape, 0.5, np.float32)
-    trimap[inside & (deep > 0.7 * band)] = 1
-    trimap[outside & (far > band)] = 0
-    trimap[mask.sure > 0] = 1
-    return trimap
-
-
-def _bordered(region: NDArray[np.bool_]) -> U8:
-    """The picture's border is no border of the person: repeat the outermost pixels once."""
-    return np.pad(region, 1, mode="edge").astype(np.uint8)
-
-
-def _hair_zone(person: Person, shape: tuple[int, ...]) -> F32:
-    """1 about the head above the chin, fading to 0 at twice the face's height and below the chin."""
-    x, y = head_centre(person)
-    size = person.size
-    roll = person.face.roll if person.face is not None else 0.0
-    yy, xx = np.mgrid[: shape[0], : shape[1]].astype(np.float32)
-    along = (xx - x) * -np.sin(roll) + (yy - y) * np.cos(roll)  # towards the chin
-    across = (xx - x) * np.cos(roll) + (yy - y) * np.sin(roll)
-    chin = 0.5 * size
-    if person.face is not None:
-        d = person.face.landmarks[CHIN, :2] - [x, y]
-        chin = float(-d[0] * np.sin(roll) + d[1] * np.cos(roll))
-    radius = np.hypot(across, along + 0.1 * size)
-    return np.clip((1.5 * size - radius) / (0.4 * size), 0, 1) * np.clip((chin - along) / (0.3 * size) + 1, 0, 1)
-
-
 # --- alpha
 
 
-def _alpha(rgb: U8, person: Person, mask: PersonMask) -> F32:
-    trimap = trimap_of(person, mask)
+def _alpha(rgb: U8, known: Trimap, sure: U8) -> F32:
+    trimap = known.value
     y0, y1, x0, x1 = _part(trimap)
     part, part_trimap = rgb[y0:y1, x0:x1], trimap[y0:y1, x0:x1]
     height, width = part_trimap.shape
@@ -119,12 +77,12 @@ def _alpha(rgb: U8, person: Person, mask: PersonMask) -> F32:
     small = cv2.resize(part, size, interpolation=cv2.INTER_AREA)
     small_trimap = cv2.resize(part_trimap, size, interpolation=cv2.INTER_AREA)
     small_trimap = np.where((small_trimap > 0.01) & (small_trimap < 0.99), 0.5, small_trimap.round())
-    prior = cv2.resize(mask.probability[y0:y1, x0:x1], size, interpolation=cv2.INTER_AREA)
+    prior = cv2.resize(known.prior[y0:y1, x0:x1], size, interpolation=cv2.INTER_AREA)
     solved = _closed_form(small.astype(np.float64) / 255, small_trimap, prior.astype(np.float64)).astype(np.float32)
     fine = solved if k == 1 else _joint_upsample(small, solved, part)
     alpha = np.zeros(trimap.shape, np.float32)
     alpha[y0:y1, x0:x1] = np.where(part_trimap == 0.5, fine, part_trimap)
-    return _one_piece(np.clip(alpha, 0, 1), trimap, mask.sure)
+    return _one_piece(np.clip(alpha, 0, 1), trimap, sure)
 
 
 def _part(trimap: F32) -> tuple[int, int, int, int]:
@@ -152,15 +110,16 @@ def _closed_form(image: NDArray[np.float64], trimap: NDArray, prior: NDArray[np.
         return alpha
     laplacian = cf_laplacian(image, epsilon=EPSILON, is_known=known).tocsr()[unknown]
     fixed = np.where(known, alpha, 0).ravel()
-    system = (laplacian[:, unknown] + diags(np.full(len(unknown), PRIOR))).tocsc()
-    right = PRIOR * prior.ravel()[unknown] - laplacian @ fixed
+    trust = PRIOR * (2 * prior.ravel()[unknown] - 1) ** 2 + 1e-6
+    system = (laplacian[:, unknown] + diags(trust)).tocsc()
+    right = trust * prior.ravel()[unknown] - laplacian @ fixed
     start = prior.ravel()[unknown].copy()
     solved = cg(system, right, x0=start, M=ichol(system, discard_threshold=1e-4), rtol=TOLERANCE, maxiter=MOST_STEPS)
     alpha.ravel()[unknown] = solved
     return np.clip(alpha, 0, 1)
 
 
-def _joint_upsample(small: U8, alpha: F32, full: U8, radius: int = 2, epsilon: float = 1e-4) -> F32:
+def _joint_upsample(small: NDArray, alpha: F32, full: U8, radius: int = 2, epsilon: float = 1e-4) -> F32:
     """Carry alpha from a small picture to the full one along its edges: the fast guided filter, colour guide."""
     guide = small.astype(np.float32) / 255
     box = lambda a: cv2.blur(a, (2 * radius + 1, 2 * radius + 1))  # noqa: E731
@@ -184,7 +143,7 @@ def _one_piece(alpha: F32, trimap: F32, sure: U8) -> F32:
     if len(anchors) == 0:  # no face: the largest piece
         anchors = np.array([np.bincount(labels[labels > 0]).argmax()]) if labels.any() else np.array([0])
     kept = np.isin(labels, anchors[anchors > 0]).astype(np.uint8)
-    near = cv2.dilate(kept, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (7, 7)))
+    near = cv2.dilate(kept, disc(3))
     return np.where(near > 0, alpha, 0).astype(np.float32)
 
 
