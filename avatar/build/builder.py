@@ -81,7 +81,9 @@ def build(photo: Path, options: Options = Options(), progress: Progress | None =
     nets that look at it are not there."""
     stages = _Stages(progress)
     stages.enter("observe")
-    picture = read(Path(photo))
+    photo = Path(photo)
+    options = replace(options, name=options.name or photo.stem)
+    picture = read(photo)
     model = body.load()
     o = observe.observe(picture)
     stages.enter("fit")
@@ -152,10 +154,10 @@ def _mesh_of_avatar(
     fmap = expression.face_map(model)
     yaw = axis_angle_from_matrix(_head_rotation(union.pose))[1]
     avatar = Avatar(
-        name=options.name or "avatar", mesh=mesh, part=union.part, occluder=union.occluder,
+        name=options.name, mesh=mesh, part=union.part, occluder=union.occluder,
         correction=SparseDirections.from_dense(basis, 1e-5), gaussians=_no_gaussians(), camera=o.camera, view=o.view,
         framing=o.framing, photo=photo_state, neutral=neutral_state,
-        face_map=FaceMap(fmap.expression, fmap.jaw, fmap.eyes), limits=prune.limits(float(yaw)),
+        face_map=FaceMap(fmap.expression, fmap.jaw, fmap.eyes), limits=prune.limits(float(yaw), float(union.pose[JAW, 0]), float(fmap.jaw[:, 0].max())),
         background=o.background, preview=o.background,
         body_model={"name": model.name, "sha256": model.sha256, "licence": model.licence, "betas": fit.betas.tolist()},
         capabilities={"head": True, "face": True, "torso": True, "arms": False, "hands": False},

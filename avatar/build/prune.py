@@ -11,12 +11,15 @@ from avatar.asset import State
 from avatar.build.kinematics import F64
 from avatar.render import cpu
 from avatar.render.contract import Camera
-from models.motion import HEAD, JAW, JOINT, LEFT_EYE, NECK, RIGHT_EYE, compose_rotations
+from models.motion import (
+    GROUP, HEAD, JAW, JOINT, JOINT_GROUP, JOINTS, LEFT_EYE, NECK, RIGHT_EYE, compose_rotations,
+)  # fmt: skip
 from models.skinning import Poser, SkinnedMesh, SparseDirections
 
 HEAD_LIMIT = np.radians([15.0, 25.0, 15.0])  # pitch, yaw, roll of head and neck together, to either side
 NECK_SHARE = 0.4
 TORSO_LIMIT = np.radians([4.0, 4.0, 3.0])  # of each spine joint
+TRANSLATION_LIMIT = (0.03, 0.02, 0.05)  # m
 GAZE_LIMIT = np.radians([20.0, 30.0, 0.0])
 FARTHEST_YAW = np.radians(42.0)  # from the camera: a photo that is turned already turns less far on
 TOLERANCE = 0.004  # m behind the visible surface that still counts as seen
@@ -24,8 +27,11 @@ TOLERANCE = 0.004  # m behind the visible surface that still counts as seen
 Limits = dict[str, tuple[tuple[float, float], ...]]
 
 
-def limits(head_yaw: float) -> Limits:
-    """Rotations that each joint may add to the photo's, rad; head_yaw is how far the photo's head is turned."""
+def limits(head_yaw: float, jaw: float, jaw_open: float) -> Limits:
+    """Rotations (rad) that each joint may add to the photo's, and metres that "translation" may.
+
+    head_yaw, jaw: how far the photo's head is turned and its jaw opened; jaw_open: what jawOpen 1 is.
+    """
     low, high = -HEAD_LIMIT.copy(), HEAD_LIMIT.copy()
     low[1] = min(max(low[1], -FARTHEST_YAW - head_yaw), 0.0)
     high[1] = max(min(high[1], FARTHEST_YAW - head_yaw), 0.0)
@@ -36,6 +42,13 @@ def limits(head_yaw: float) -> Limits:
         out[name] = tuple((float(-a), float(a)) for a in TORSO_LIMIT)
     for name in ("left_eye_smplhf", "right_eye_smplhf"):
         out[name] = tuple((float(-a), float(a)) for a in GAZE_LIMIT)
+    out["jaw"] = ((-jaw - 0.02, 1.1 * jaw_open - jaw), (-0.12, 0.12), (-0.08, 0.08))
+    out["translation"] = tuple((-a, a) for a in TRANSLATION_LIMIT)
+    for j in np.flatnonzero(np.isin(JOINT_GROUP, [GROUP["arms"], GROUP["hands"]])):
+        out[JOINTS[j]] = ((0.0, 0.0),) * 3
+    for name in JOINTS[1:12]:
+        if name not in out:  # legs and feet
+            out[name] = ((0.0, 0.0),) * 3
     return out
 
 
