@@ -169,19 +169,19 @@ def _build(photo: Path, output: Path, report: Path | None) -> int:
         TextColumn("{task.percentage:3.0f} %"),
         TimeElapsedColumn(),
     )
-    failure, summary = None, {}
-    with BuildJob(photo, output, report) as job, Progress(*columns) as bar:
-        task = bar.add_task("starting", total=1.0)
-        for event in job.events():
-            if event["state"] == "running":
-                bar.update(task, completed=event["fraction"], description=event["message"][:32])
-            elif event["state"] == "done":
-                bar.update(task, completed=1.0, description="done")
-                summary = event["report"]
-            else:
-                failure = event.get("error") or "the build was cancelled"
-    if failure:
-        raise CommandError(failure)
+    job = BuildJob(photo, output, report)
+    try:
+        with Progress(*columns) as bar:
+            task = bar.add_task("starting", total=1.0)
+            for event in job.events():
+                if event["event"] == "progress":
+                    bar.update(task, completed=event["fraction"], description=event["message"])
+            bar.update(task, completed=1.0)
+    finally:
+        job.cancel()
+    if event["event"] != "done":
+        raise CommandError(event.get("error", "the build was cancelled"))
+    summary = event["report"]
     for warning in summary.get("warnings", ()):
         print(f"warning: {warning}", file=sys.stderr)
     keys = ("framing", "gaussians", "rest_psnr", "rest_ssim", "seconds")
