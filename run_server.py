@@ -171,7 +171,7 @@ def _build(photo: Path, output: Path, report: Path | None) -> int:
     )
     job = BuildJob(photo, output, report)
     try:
-        with Progress(*columns) as bar:
+        with Progress(*columns, disable=not sys.stdout.isatty()) as bar:
             task = bar.add_task("starting", total=1.0)
             for event in job.events():
                 if event["event"] == "progress":
@@ -244,7 +244,8 @@ class _bar:
     def __init__(self, description: str) -> None:
         from rich.progress import Progress
 
-        self._progress, self._description = Progress(transient=True), description
+        self._progress = Progress(transient=True, disable=not sys.stdout.isatty())
+        self._description = description
 
     def __enter__(self) -> Callable[[float], None]:
         self._progress.start()
