@@ -64,7 +64,7 @@ class Mixer:
             if raw.epoch != last.epoch:
                 jumped[GROUP["mouth"]] = True
             if jumped.any():
-                self._offset = self._offset.restarted(last, raw, jumped)
+                self._offset = self._offset.restarted(last, raw, jumped, time - last.time)
         out = self._offset.applied(raw)
         self._last, self._shares = out, shares
         return out
@@ -77,16 +77,20 @@ def blend(time: float, layers: Sequence[Motion]) -> Motion:
     """Each group: the layers' values by weight, a later layer over the earlier ones. Epoch: the latest of any layer."""
     out = Motion(time=time, epoch=max((m.epoch for m in layers), default=0))
     for m in layers:
-        weight = np.clip(np.nan_to_num(m.weight), 0, 1).astype(np.float32)
+        weight = np.clip(_finite(m.weight), 0, 1)
         total = 1 - (1 - out.weight) * (1 - weight)
         share = np.divide(weight, total, out=np.zeros_like(weight), where=total > 0)  # of the layer in the mean
-        out.face += share[FACE_GROUP] * (np.nan_to_num(m.face) - out.face)
-        out.pose = _towards(out.pose, np.nan_to_num(m.pose), share[JOINT_GROUP])
-        out.translation = out.translation + share[GROUP["torso"]] * (np.nan_to_num(m.translation) - out.translation)
+        out.face += share[FACE_GROUP] * (_finite(m.face) - out.face)
+        out.pose = _towards(out.pose, _finite(m.pose), share[JOINT_GROUP])
+        out.translation = out.translation + share[GROUP["torso"]] * (_finite(m.translation) - out.translation)
         out.weight = total
         if weight[FACE_GROUPS].max() > 0.5:  # the uppermost face decides whether there is a recorded expression
             out.expression, out.face_model = m.expression, m.face_model
     return out
+
+
+def _finite(x: F32) -> F32:
+    return np.nan_to_num(x, nan=0.0, posinf=0.0, neginf=0.0)
 
 
 def _towards(a: F32, b: F32, share: F32) -> F32:
@@ -105,7 +109,7 @@ def _shares(layers: Sequence[Motion]) -> F32:
     shares = np.zeros((len(layers), len(GROUPS)), np.float32)
     free = np.ones(len(GROUPS), np.float32)
     for i in range(len(layers) - 1, -1, -1):
-        weight = np.clip(np.nan_to_num(layers[i].weight), 0, 1)
+        weight = np.clip(_finite(layers[i].weight), 0, 1)
         shares[i], free = free * weight, free * (1 - weight)
     return shares
 
@@ -151,14 +155,14 @@ class _Offset:
         share = (1 + x) * np.exp(-x)
         return np.where(share > 1e-3, share, 0).astype(np.float32)
 
-    def restarted(self, last: Motion, raw: Motion, groups: NDArray[np.bool_]) -> _Offset:
+    def restarted(self, last: Motion, raw: Motion, groups: NDArray[np.bool_], age: float) -> _Offset:
         face, joint = groups[FACE_GROUP], groups[JOINT_GROUP]
         self.face[face] = (last.face - raw.face)[face]
         self.turn[joint] = compose_rotations(-raw.pose[joint], last.pose[joint])
         if groups[GROUP["torso"]]:
             self.translation = last.translation - raw.translation
         self.weight[groups] = (last.weight - raw.weight)[groups]
-        self.age[groups] = 0.0
+        self.age[groups] = age
         return self
 
     def applied(self, raw: Motion) -> Motion:

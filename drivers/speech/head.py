@@ -38,7 +38,7 @@ class Head:
     b2: F32  # (17,)
 
     @classmethod
-    def of(cls, mean: F32, deviation: F32, w1: F32, b1: F32, w2: F32, b2: F32) -> Head:
+    def of(cls, mean: NDArray, deviation: NDArray, w1: NDArray, b1: NDArray, w2: NDArray, b2: NDArray) -> Head:
         """Fold (x - mean) / deviation into the first layer."""
         scaled = w1 / deviation
         return cls(*(np.ascontiguousarray(a, np.float32) for a in (scaled, b1 - scaled @ mean, w2, b2)))
