@@ -43,9 +43,8 @@ class Parts:
 
 
 def real_parts(config: Config) -> Parts:
-    from avatar.build.worker import BuildJob
-
     from avatar import asset
+    from avatar.build.worker import BuildJob
     from drivers.speech import SpeechDriver
     from models.weights import WeightsError
     from stage.performer import perform

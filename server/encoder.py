@@ -73,7 +73,7 @@ class VideoEncoder:
             # A rate that can change without a new encoder needs the buffer model (maxrate, bufsize).
             c.options = {
                 "preset": "superfast", "tune": "zerolatency", "maxrate": str(bitrate), "bufsize": str(bitrate // 2),
-                "forced-idr": "1",
+                "forced-idr": "1", "sc_threshold": "0",
             }  # fmt: skip
         else:
             c.options = {
