@@ -27,6 +27,7 @@ BETAS = 30
 SIGMA_LANDMARK = 2.0  # % of face width
 SIGMA_DEPTH = 25.0  # % of face width: MediaPipe's z is a guess from a network
 SIGMA_EXPRESSION = 0.35
+JAW_RANGE = (-0.03, 0.45)  # rad
 
 _HEAD = ("pelvis", "neck", "head", "jaw")
 _ARMS = ("left_collar", "right_collar", "left_shoulder", "right_shoulder", "left_elbow", "right_elbow")
@@ -66,64 +67,30 @@ def photo_camera(width: int, height: int) -> Camera:
 
 
 class LandmarkFit:
-    """The residuals of one photo or video frame, and their derivatives by every parameter of `anchors`."""
+    """The residuals of a photo or a video frame, and their derivatives by every parameter of `anchors`."""
 
-    def __init__(
-        self,
-        model: BodyModel,
-        camera: Camera,
-        face: Face,
-        body: Body | None,
-        betas: int = BETAS,
-        offsets: NDArray | None = None,
-    ):
-        """offsets (V, 3) m of the whole mesh, added to the rest vertices."""
-        if model.landmarks is None:
-            raise ValueError(f"{model.path}: has no MediaPipe landmarks (mp468_faces_idx); the builder needs them")
-        corners = model.faces[model.landmarks.faces_idx]
-        ids, column = np.unique(corners, return_inverse=True)
-        rows = np.repeat(np.arange(468), 3)
-        self.on_mesh = sp.csr_matrix((model.landmarks.bary.ravel(), (rows, column.ravel())), shape=(468, len(ids)))
-        self.anchors = Anchors(model, ids, POSED, betas, None if offsets is None else offsets[ids])
-        self.camera = camera
-        self.observe(face, body)
-        self.not_fitted = expression_not_fitted(model.expression_names)
-        n_pose, E = 3 * len(POSED), len(self.not_fitted)
-        self.pose_at, self.betas_at, self.expression_at = 3, 3 + n_pose, 3 + n_pose + betas
-        size = self.expression_at + E
-        self.sigma = np.concatenate(
-            [np.full(3, 1e3), _SIGMA_POSE.ravel(), np.ones(betas), np.full(E, SIGMA_EXPRESSION)]
-        )
+    def __init__(self, anchors: Anchors, on_mesh: sp.csr_matrix, camera: Camera, keypoints: tuple[tuple[int, str, float], ...]):
+        """on_mesh (468, n): landmarks of anchor vertices. keypoints: (BlazePose point, joint, sigma in % of face width)."""
+        self.anchors, self.on_mesh, self.camera, self.points = anchors, on_mesh, camera, keypoints
+        size = sum(anchors.sizes)
+        self.pose_at, self.betas_at, self.expression_at = np.cumsum(anchors.sizes[:3])
+        self.mean, self.sigma = np.zeros(size), np.full(size, 1e3)
         self.low, self.high = np.full(size, -np.inf), np.full(size, np.inf)
         self.low[self.expression_at :], self.high[self.expression_at :] = -0.1, 1.0
-        jaw = self.pose_at + 3 * POSED.index(JOINT["jaw"])
-        self.low[jaw], self.high[jaw] = -0.03, 0.45
-        self.mean = np.zeros(size)
-        self.mean[self.pose_at : self.betas_at] = _MEAN_POSE.ravel()
-        self.x = self._start(model, face)
+        self.x = self.mean.copy()
+        self.keypoint_bias = np.zeros((len(keypoints), 2))  # px that a keypoint lies off its joint
+
+    def rotation(self, joint: str) -> slice:
+        """Where a posed joint's axis-angle is among the parameters."""
+        i = int(self.pose_at) + 3 * self.anchors.posed.index(JOINT[joint])
+        return slice(i, i + 3)
 
     def observe(self, face: Face, body: Body | None) -> None:
-        """Take another frame's landmarks; the parameters stay."""
+        """Take a frame's landmarks; the parameters stay."""
         self.landmarks = np.asarray(face.landmarks[:468], np.float64)
         self.face_width = float(np.ptp(self.landmarks[:, 0]))
         self.keypoints = None if body is None else np.asarray(body.keypoints, np.float64)
         self.world = None if body is None else np.asarray(body.world, np.float64)
-
-    def _start(self, model: BodyModel, face: Face) -> F64:
-        """The head where the landmarks are, turned as MediaPipe's head matrix says."""
-        x = self.mean.copy()
-        turn = axis_angle_from_matrix(np.asarray(face.matrix)[:3, :3])
-        for name, share in (("neck", 0.4), ("head", 0.6)):
-            i = self.pose_at + 3 * POSED.index(JOINT[name])
-            x[i : i + 3] = turn * share
-        size = np.ptp(self.landmarks[:, :2], axis=0)  # a turned face is narrow, not far away
-        depth = self.camera.focal * FACE_WIDTH / max(self.face_width, 0.75 * size[1])
-        centre = self.landmarks[:, :2].mean(0)
-        at = np.array(
-            [(centre[0] - self.camera.cx) * depth, -(centre[1] - self.camera.cy) * depth, -depth * self.camera.focal]
-        )
-        x[:3] = at / self.camera.focal - (self.on_mesh @ self.anchors(x).vertices).mean(0)
-        return x
 
     def _project(self, points: F64, derivative: F64) -> tuple[F64, F64]:
         """World points (n, 3) and their (n, 3, P) -> pixels (n, 2) and (n, 2, P)."""
@@ -161,11 +128,11 @@ class LandmarkFit:
     def _add_body(self, joints: F64, d_joints: F64, per_px: float, r: list[F64], J: list[F64]) -> None:
         assert self.keypoints is not None and self.world is not None
         seen = np.where(self.keypoints[:, 3] > 0.5, self.keypoints[:, 3], 0)
-        index = [JOINT[name] for _, name, _ in _KEYPOINTS]
+        index = [JOINT[name] for _, name, _ in self.points]
         pixels, d_pixels = self._project(joints[index], d_joints[index])
-        for i, (point, _, sigma) in enumerate(_KEYPOINTS):
+        for i, (point, _, sigma) in enumerate(self.points):
             w = per_px / sigma * seen[point]
-            r.append((pixels[i] - self.keypoints[point, :2]) * w)
+            r.append((pixels[i] + self.keypoint_bias[i] - self.keypoints[point, :2]) * w)
             J.append(d_pixels[i] * w)
         both = min(
             seen[11], seen[12]
@@ -216,17 +183,47 @@ def levenberg_marquardt(
     return x, cost
 
 
+def anchor_landmarks(model: BodyModel) -> tuple[NDArray, sp.csr_matrix]:
+    """The vertices that carry MediaPipe's landmarks (n,), and the landmarks of them (468, n)."""
+    if model.landmarks is None:
+        raise ValueError(f"{model.path}: has no MediaPipe landmarks (mp468_faces_idx); the builder needs them")
+    ids, column = np.unique(model.faces[model.landmarks.faces_idx], return_inverse=True)
+    rows = np.repeat(np.arange(468), 3)
+    return ids, sp.csr_matrix((model.landmarks.bary.ravel(), (rows, column.ravel())), shape=(468, len(ids)))
+
+
+def _start(f: LandmarkFit, face: Face) -> None:
+    """Put the head where the landmarks are, turned as MediaPipe's head matrix says."""
+    turn = axis_angle_from_matrix(np.asarray(face.matrix)[:3, :3])
+    f.x = f.mean.copy()
+    for name, share in (("neck", 0.4), ("head", 0.6)):
+        f.x[f.rotation(name)] = turn * share
+    height = np.ptp(f.landmarks[:, 1])  # a turned face is narrow, not far away
+    c = f.camera
+    depth = c.focal * FACE_WIDTH / max(f.face_width, 0.75 * height)
+    centre = f.landmarks[:, :2].mean(0)
+    at = np.array([(centre[0] - c.cx) * depth / c.focal, -(centre[1] - c.cy) * depth / c.focal, -depth])
+    f.x[:3] = at - (f.on_mesh @ f.anchors(f.x).vertices).mean(0)
+
+
 def fit(model: BodyModel, camera: Camera, face: Face, body: Body | None) -> Fit:
     """The photo's person in the body model: place, then pose, then shape, then expression."""
-    f = LandmarkFit(model, camera, face, body)
+    ids, on_mesh = anchor_landmarks(model)
+    f = LandmarkFit(Anchors.of_model(model, ids, POSED, BETAS), on_mesh, camera, _KEYPOINTS)
+    f.observe(face, body)
+    b, e = int(f.betas_at), int(f.expression_at)
+    f.mean[3:b] = _MEAN_POSE.ravel()
+    f.sigma[3:b], f.sigma[b:e], f.sigma[e:] = _SIGMA_POSE.ravel(), 1.0, SIGMA_EXPRESSION
+    f.low[f.rotation("jaw")][0], f.high[f.rotation("jaw")][0] = JAW_RANGE
+    _start(f, face)
     free = np.zeros(len(f.x), bool)
     free[:6] = True  # translation and root
     f.solve(free, 8)
-    free[: f.betas_at] = True
+    free[:b] = True
     f.solve(free, 8)
-    free[f.betas_at : f.expression_at] = True
+    free[b:e] = True
     f.solve(free, 6)
-    free[f.expression_at :] = ~f.not_fitted
+    free[e:] = ~expression_not_fitted(model.expression_names)
     f.solve(free, 14)
     translation, pose, betas, expression = f.anchors.split(f.x)
     return Fit(camera, betas, pose, translation, expression, f.error(), f.face_width)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from models.body import BodyModel
 from models.motion import matrix_from_axis_angle
+from models.skinning import SkinnedMesh
 
 F64 = NDArray[np.float64]
 
@@ -45,29 +46,53 @@ class Pose:
 
 
 class Anchors:
-    """Vertices `ids` of a body model as a function of translation, the rotations of `posed` joints, betas, expression."""
+    """Some vertices of a mesh as a function of translation, the rotations of `posed` joints, betas and expression."""
 
     def __init__(
-        self, model: BodyModel, ids: NDArray, posed: tuple[int, ...], betas: int, offsets: NDArray | None = None
-    ):
-        """offsets (n, 3) m are added to the rest vertices. posed: SMPL-X joint numbers, ordered as their parameters."""
-        self.posed = posed
-        self.parents = model.parents
-        self.template = model.v_template[ids].astype(np.float64) + (0 if offsets is None else offsets)
-        self.shape = model.shapedirs[ids, :, :betas].astype(np.float64)
-        self.expression = model.expression_dirs[ids].astype(np.float64)
-        self.weights = model.weights[ids].astype(np.float64)
-        regressor = model.joint_regressor.astype(np.float64)
-        self.joint_template = regressor @ model.v_template
-        used = regressor.any(0)  # only a few hundred vertices make the joints
-        self.joint_shape = np.einsum(
-            "jv,vck->jck", regressor[:, used], model.shapedirs[used, :, :betas].astype(np.float64)
-        )
-        dirs = np.asarray(model.posedirs[ids], np.float64)
-        keep = np.flatnonzero(np.abs(dirs).max((0, 1)) > 0)
-        self.pose_dirs, self.pose_feature = dirs[:, :, keep], model.pose_feature[keep]
+        self,
+        template: NDArray,  # (n, 3) rest vertices
+        shape: NDArray,  # (n, 3, S)
+        expression: NDArray,  # (n, 3, E)
+        weights: NDArray,  # (n, J)
+        joints: NDArray,  # (J, 3) rest
+        joint_shape: NDArray,  # (J, 3, S)
+        pose_dirs: NDArray,  # (n, 3, P)
+        pose_feature: NDArray,  # (P,) column of R - I over joints 1..J-1
+        parents: NDArray,  # (J,)
+        posed: tuple[int, ...],  # joint numbers, ordered as their parameters
+    ) -> None:
+        self.template, self.shape, self.expression, self.weights = template, shape, expression, weights
+        self.joint_template, self.joint_shape = joints, joint_shape
+        used = np.flatnonzero(np.abs(pose_dirs).max((0, 1)) > 0)
+        self.pose_dirs, self.pose_feature = pose_dirs[:, :, used], pose_feature[used]
+        self.parents, self.posed = parents, posed
         self.subtree = self._subtrees()
-        self.sizes = (3, 3 * len(posed), betas, self.expression.shape[2])
+        self.sizes = (3, 3 * len(posed), shape.shape[2], expression.shape[2])
+
+    @classmethod
+    def of_model(cls, model: BodyModel, ids: NDArray, posed: tuple[int, ...], betas: int) -> Anchors:
+        """Vertices `ids` of a body model whose shape is still to be found."""
+        f = np.float64
+        regressor = model.joint_regressor.astype(f)
+        used = regressor.any(0)  # only a few hundred vertices make the joints
+        joint_shape = np.einsum("jv,vck->jck", regressor[:, used], model.shapedirs[used, :, :betas].astype(f))
+        return cls(
+            model.v_template[ids].astype(f), model.shapedirs[ids, :, :betas].astype(f), model.expression_dirs[ids].astype(f),
+            model.weights[ids].astype(f), regressor @ model.v_template, joint_shape, np.asarray(model.posedirs[ids], f),
+            model.pose_feature, model.parents, posed,
+        )  # fmt: skip
+
+    @classmethod
+    def of_mesh(cls, mesh: SkinnedMesh, ids: NDArray, posed: tuple[int, ...]) -> Anchors:
+        """Vertices `ids` of a mesh whose shape is known (no betas)."""
+        V, J = len(mesh.vertices), len(mesh.joints)
+        weights = np.zeros((len(ids), J))
+        np.add.at(weights, (np.arange(len(ids))[:, None], mesh.joint_index[ids]), mesh.joint_weight[ids])
+        return cls(
+            mesh.vertices[ids].astype(np.float64), np.zeros((len(ids), 3, 0)), mesh.expression.to_dense(V)[ids].astype(np.float64),
+            weights, mesh.joints.astype(np.float64), np.zeros((J, 3, 0)), mesh.pose_corrective.to_dense(V)[ids].astype(np.float64),
+            mesh.pose_feature, mesh.parents, posed,
+        )  # fmt: skip
 
     def _subtrees(self) -> NDArray[np.bool_]:
         """(J, J) [j, k]: does joint j move joint k (itself included)?"""
