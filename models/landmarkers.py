@@ -13,6 +13,7 @@ import re
 import sys
 import tempfile
 import threading
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -59,6 +60,7 @@ class _Task:
     def __init__(self, landmarker: str, data: bytes, video: bool, **options: Any) -> None:
         os.environ.setdefault("GLOG_minloglevel", "3")
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+        warnings.filterwarnings("ignore", message="MessageFactory class is deprecated", category=UserWarning)
         with quiet():
             import mediapipe
             from mediapipe.tasks.python import BaseOptions, vision
