@@ -50,7 +50,7 @@ def real_parts(config: Config) -> Parts:
     from stage.performer import perform
 
     def build(photo: Path, out: Path, name: str) -> Build:
-        return BuildJob(photo, out)  # the name is added when it is done
+        return BuildJob(photo, out, name=name)
 
     def make(avatar: Avatar, wish: Wish) -> tuple[Performer, tuple[str, ...]]:
         speech, warnings = None, ()

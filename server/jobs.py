@@ -24,11 +24,9 @@ class Build(Protocol):
     """A build in a process of its own: avatar.build.worker.BuildJob."""
 
     def events(self) -> Iterator[dict[str, Any]]:
-        """Blocks for each: {state: running|done|failed|cancelled, stage, fraction, message, error?}."""
+        """Blocks for each: {event: progress|done|failed|cancelled, stage?, fraction?, message?, error?}."""
 
     def cancel(self) -> None: ...
-    def __enter__(self) -> Build: ...
-    def __exit__(self, *exc: Any) -> None: ...
 
 
 @dataclass(eq=False)
@@ -157,17 +155,20 @@ class Jobs:
     def _watch(self, job: Job, loop: asyncio.AbstractEventLoop) -> None:
         """Thread: every event of the build, passed on in order."""
         assert job.build is not None
-        with job.build as build:
-            for event in build.events():
-                known = ("state", "stage", "fraction", "message", "error")
-                change = {k: event[k] for k in known if event.get(k) is not None}
-                asyncio.run_coroutine_threadsafe(self._update(job, **change), loop).result()
+        for event in job.build.events():
+            change = {k: event[k] for k in ("stage", "fraction", "message", "error") if event.get(k) is not None}
+            change["state"] = "running" if event["event"] == "progress" else event["event"]
+            if change["state"] == "failed" and event.get("log"):
+                log.error("the build of %s failed: %s", job.avatar_id, event["log"])
+            asyncio.run_coroutine_threadsafe(self._update(job, **change), loop).result()
 
     @staticmethod
     async def _update(job: Job, **change: Any) -> None:
         async with job.changed:
             for key, value in change.items():
                 setattr(job, key, value)
+            if job.finished:
+                job.message = change.get("message") or job.state
             if job.state == "done":
-                job.fraction, job.message = 1.0, change.get("message") or "done"
+                job.fraction = 1.0
             job.changed.notify_all()

@@ -103,21 +103,15 @@ class FakeBuild:
     def __init__(self, photo: Path, out: Path, steps: int = 5, pause: float = 0.02) -> None:
         self.photo, self.out, self.steps, self.pause, self.cancelled = photo, out, steps, pause, False
 
-    def __enter__(self) -> FakeBuild:
-        return self
-
-    def __exit__(self, *exc: Any) -> None:
-        self.cancel()
-
     def events(self) -> Any:
         for k in range(self.steps):
             time.sleep(self.pause)
             if self.cancelled:
-                yield {"state": "cancelled", "message": "cancelled"}
+                yield {"event": "cancelled"}
                 return
-            yield {"state": "running", "stage": "fit", "fraction": k / self.steps, "message": "fitting"}
+            yield {"event": "progress", "stage": "fit", "fraction": k / self.steps, "message": "fitting"}
         self.out.write_bytes(b"avatar")
-        yield {"state": "done", "report": {"warnings": []}}
+        yield {"event": "done", "report": {"warnings": []}}
 
     def cancel(self) -> None:
         self.cancelled = True
