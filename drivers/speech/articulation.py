@@ -21,17 +21,17 @@ _SHAPES: dict[str, dict[str, float]] = {
     "PP": {"mouthPress": 0.22, "mouthRollLower": 0.18, "mouthRollUpper": 0.14},
     "FF": {"jawOpen": 0.07, "mouthRollLower": 0.42, "mouthUpperUp": 0.24, "mouthShrugLower": 0.12},
     "TH": {"jawOpen": 0.13, "mouthLowerDown": 0.22, "mouthUpperUp": 0.14, "tongueOut": 0.22},
-    "DD": {"jawOpen": 0.12, "mouthLowerDown": 0.24, "mouthUpperUp": 0.12, "mouthStretch": 0.06},
+    "DD": {"jawOpen": 0.11, "mouthLowerDown": 0.20, "mouthUpperUp": 0.09, "mouthStretch": 0.06},
     "kk": {"jawOpen": 0.17, "mouthLowerDown": 0.18, "mouthUpperUp": 0.10},
     "CH": {"jawOpen": 0.08, "mouthFunnel": 0.48, "mouthPucker": 0.14, "mouthLowerDown": 0.20, "mouthUpperUp": 0.16},
     "SS": {"jawOpen": 0.05, "mouthLowerDown": 0.28, "mouthUpperUp": 0.13, "mouthStretch": 0.16, "mouthSmile": 0.08},
-    "nn": {"jawOpen": 0.11, "mouthLowerDown": 0.20, "mouthUpperUp": 0.09, "mouthStretch": 0.04},
+    "nn": {"jawOpen": 0.10, "mouthLowerDown": 0.18, "mouthUpperUp": 0.08, "mouthStretch": 0.04},
     "RR": {"jawOpen": 0.13, "mouthFunnel": 0.30, "mouthPucker": 0.18, "mouthLowerDown": 0.10},
     "aa": {"jawOpen": 0.46, "mouthLowerDown": 0.28, "mouthUpperUp": 0.16, "mouthStretch": 0.06},
     "E": {"jawOpen": 0.28, "mouthLowerDown": 0.26, "mouthUpperUp": 0.15, "mouthSmile": 0.14, "mouthStretch": 0.12},
     "I": {"jawOpen": 0.15, "mouthLowerDown": 0.24, "mouthUpperUp": 0.13, "mouthSmile": 0.24, "mouthStretch": 0.16},
-    "O": {"jawOpen": 0.32, "mouthFunnel": 0.46, "mouthPucker": 0.26, "mouthLowerDown": 0.08},
-    "U": {"jawOpen": 0.15, "mouthFunnel": 0.28, "mouthPucker": 0.60},
+    "O": {"jawOpen": 0.30, "mouthFunnel": 0.46, "mouthPucker": 0.40, "mouthLowerDown": 0.06},
+    "U": {"jawOpen": 0.12, "mouthFunnel": 0.26, "mouthPucker": 0.75},
 }  # fmt: skip
 
 LIPS, JAW_PART = 0, 1

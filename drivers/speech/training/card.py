@@ -20,7 +20,7 @@ COLUMNS = (
 INTRODUCTION = """# The viseme head
 
 `{name}`: Whisper tiny.en features (three encoder blocks, 384 per 20 ms) -> 15 visemes, lip closure, jaw opening. A
-perceptron 384-128-17 with GELU, half floats, the features' normalisation folded in. Written by
+perceptron 384-{hidden}-17 with GELU, half floats, the features' normalisation folded in. Written by
 `python -m drivers.speech.training`.
 
 **Licence**: Apache-2.0, as the project. The encoder it sits on is Whisper tiny.en (OpenAI, MIT) and is not part of it.
@@ -58,11 +58,17 @@ def line(figures: Figures) -> str:
 
 
 def write(path: Path, log: list[str], figures: dict[str, Figures], clips: list[Utterance], seconds: float) -> None:
+    from drivers.speech.training.fit import HIDDEN
     from drivers.speech.training.synthesis import LABEL_SHIFT
 
     names = ", ".join(f"{u.name} ({len(u.samples) / RATE:.1f} s)" for u in clips)
     text = INTRODUCTION.format(
-        name=path.with_suffix(".npz").name, shift=LABEL_SHIFT * 1000, log="\n".join(log), seconds=seconds, clips=names
+        name=path.with_suffix(".npz").name,
+        hidden=HIDDEN,
+        shift=LABEL_SHIFT * 1000,
+        log="\n".join(log),
+        seconds=seconds,
+        clips=names,
     )
     for title, by_voice in figures.items():
         text += f"{title}\n\n| | " + " | ".join(short for _, short, _ in COLUMNS) + " |\n"

@@ -11,11 +11,11 @@ from drivers.speech.head import CLOSURE, JAW, OUTPUTS, Head
 from drivers.speech.training.windows import Windows
 from drivers.speech.visemes import N_VISEMES, PP
 
-HIDDEN = 128
+HIDDEN = 256  # with this much dropout, better than 128 on recordings held out of the training
 BATCH = 96  # windows
 LEARNING_RATE = 2e-3
 WEIGHT_DECAY = 0.02
-DROPOUT = 0.15
+DROPOUT = 0.3
 LABEL_SMOOTHING = 0.05
 CLOSURE_WEIGHT, JAW_WEIGHT = 0.5, 4.0
 
