@@ -9,6 +9,7 @@ spin.
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -146,6 +147,7 @@ class Rasterizer:
         self._camera = np.zeros((0, 3), np.float32)
         self._screen = np.zeros((0, 3), np.float32)
         self._scratch = np.zeros((threads, 2, 4, 0), np.float32)
+        self.times: dict[str, float] = {}  # s of the last frame's stages, each of its slowest thread
 
     def draw(self, vertices: F32, camera: Camera, out: F32 | None = None) -> F32:
         """Posed vertices (V, 3) m -> out (H, W, 4) float32: RGB times alpha, alpha. ValueError where not finite."""
@@ -203,7 +205,9 @@ class Rasterizer:
             self._scratch = np.zeros((self.threads, 2, 4, camera.width), np.float32)
         if len(self._camera) != len(v):
             self._camera, self._screen = np.zeros_like(v), np.zeros_like(v)
+        start = time.perf_counter()
         _project(v, camera, self._camera, self._screen)
+        self.times["project"] = time.perf_counter() - start
         return p
 
     def _frame(self, scene: _Scene, camera: Camera, resolve: Callable[[int, int, int], None]) -> None:
@@ -211,18 +215,26 @@ class Rasterizer:
         assert p is not None
         bands = p.bands(self.threads)
 
+        spent = np.zeros((3, self.threads))
+
         def prepass(i: int) -> None:
+            start = time.perf_counter()
             K.draw_depth(self._screen, self._occluder, p.width, *bands[i], p.depth)
+            spent[0, i] = time.perf_counter() - start
 
         def splat(i: int) -> None:
+            start = time.perf_counter()
             K.splat(
                 scene.records, scene.start, scene.corners, self._camera, focal, cx, cy, p.width, p.height, *bands[i],
                 p.depth, p.sums, p.extent, p.work,
             )  # fmt: skip
+            middle = time.perf_counter()
             resolve(i, *bands[i])
+            spent[1:, i] = middle - start, time.perf_counter() - middle
 
         self._run(prepass)
         self._run(splat)
+        self.times |= dict(zip(("prepass", "splat", "resolve"), spent.max(1).tolist()))
         p.measure()
 
     def _run(self, job: Callable[[int], None]) -> None:

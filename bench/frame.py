@@ -1,0 +1,230 @@
+"""Times of a frame: motion, rig, project, prepass, splat, resolve, total, encode; ratios to plain implementations.
+
+Times depend on the machine and on what else it does; ratios are taken within one run, stages and yardsticks in turn.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from avatar import asset
+from avatar.asset import Avatar
+from avatar.render import compose, cpu
+from avatar.rig import Rig
+from bench.baseline import Baseline
+from bench.torch_splat import TorchSplatter
+from drivers.idle import Idle
+from drivers.mixer import Mixer
+from models.motion import FACE_GROUP, GROUP, A, Motion
+
+COUNTS = (40_000, 80_000, 120_000)
+SIZES = ((512, 512), (720, 1280), (1280, 720))
+MAIN = (80_000, (512, 512), 2)
+FPS = 30
+STAGES = ("motion", "rig", "project", "prepass", "splat", "resolve", "total")
+Figures = dict[str, dict[str, float]]
+
+
+def run(json_path: Path | None = None, avatar: Path | Avatar | None = None, frames: int = 90) -> dict[str, Any]:
+    """Measure, print a table, write JSON where asked. avatar: a file (default avatars/demo.avatar) or one in memory.
+
+    -> {"machine", "avatar", "stages": {name: {median_ms, p95_ms}}, "ratios": {name: number}}. Stages without a suffix
+    are of 80,000 Gaussians at 512x512 on two threads; "total" is rig and rasterizer, up to the I420 frame. Totals have
+    cpu_ms, too, the processor time of all threads: it says more where others use the machine. Raises AvatarError when
+    the file is none.
+    """
+    a = avatar if isinstance(avatar, Avatar) else asset.load(avatar or Path("avatars/demo.avatar"))
+    cpu.warm()
+    stages: Figures = {}
+    for count, size, threads in _configurations():
+        figures, pictures = measure(with_count(a, count), size, threads, frames)
+        main = (count, size, threads) == MAIN
+        suffix = "" if main else f"@{count // 1000}k,{size[0]}x{size[1]},{threads}t"
+        cpu_seconds = figures.pop("cpu")
+        stages |= {name + suffix: _summary(seconds) for name, seconds in figures.items()}
+        stages["total" + suffix]["cpu_ms"] = _median_ms(cpu_seconds)
+        if threads == MAIN[2] and count == MAIN[0]:
+            stages |= {name + suffix: _summary(s) for name, s in encode(pictures, *size).items()}
+    ratios = _ratios(with_count(a, MAIN[0]), stages, frames)
+    result = {"machine": machine(), "avatar": a.name, "stages": stages, "ratios": ratios}
+    print(table(result))
+    if json_path is not None:
+        temporary = json_path.with_name(json_path.name + ".tmp")
+        temporary.write_text(json.dumps(result, indent=1))
+        os.replace(temporary, json_path)
+    return result
+
+
+def _configurations() -> list[tuple[int, tuple[int, int], int]]:
+    """The main one first; then one thing changed at a time."""
+    counts = [(n, MAIN[1], t) for n in COUNTS for t in (1, 2)]
+    sizes = [(MAIN[0], s, 2) for s in SIZES[1:]]
+    return [MAIN, *(c for c in counts if c != MAIN), *sizes]
+
+
+def with_count(a: Avatar, count: int, seed: int = 0) -> Avatar:
+    """The avatar thinned or thickened to `count` Gaussians; their size follows, so that the surface stays as closed."""
+    g, rng = a.gaussians, np.random.default_rng(seed)
+    if count == g.count or g.count == 0:
+        return a
+    whole, rest = divmod(count, g.count)
+    index = np.concatenate([np.tile(np.arange(g.count), whole), np.sort(rng.choice(g.count, rest, replace=False))])
+    arrays = {k: v[index] for k, v in vars(g).items()}
+    arrays["bary"] = (arrays["bary"] + rng.normal(0, 0.05, (count, 2)) * (whole > 0)).astype(np.float32)
+    arrays["shape"] = (arrays["shape"] * np.sqrt(g.count / count)).astype(np.float32)
+    return replace(a, gaussians=asset.Gaussians(**arrays))
+
+
+def talking(mixer: Mixer, idle: Idle, t: float) -> Motion:
+    """Idle life with a jaw that goes up and down over it, mixed as in a session."""
+    speech = Motion(t)
+    speech.face[A["jawOpen"]] = 0.3 + 0.3 * np.sin(19 * t)
+    speech.face[A["mouthFunnel"]] = 0.2 + 0.2 * np.sin(7 * t)
+    speech.weight[GROUP["mouth"]] = 1
+    assert FACE_GROUP[A["jawOpen"]] == GROUP["mouth"]
+    return mixer.mix(t, [idle.motion(t), speech])
+
+
+def measure(
+    a: Avatar, size: tuple[int, int], threads: int, frames: int
+) -> tuple[dict[str, list[float]], list[NDArray]]:
+    """Seconds of every stage of `frames` frames, and the frames (I420)."""
+    camera, scene = compose.view(a, *size)
+    background = compose.i420(scene)
+    rig, raster, idle, mixer = Rig(a), cpu.Rasterizer(a, threads), Idle(0), Mixer(a.limits)
+    seconds: dict[str, list[float]] = {name: [] for name in (*STAGES, "cpu")}
+    pictures = []
+    for k in range(-5, frames):
+        out = np.empty_like(background)
+        start = time.perf_counter()
+        motion = talking(mixer, idle, (k + 5) / FPS)
+        mixed, cpu_mixed = time.perf_counter(), time.process_time()
+        vertices = rig.vertices(rig.state(motion))
+        posed = time.perf_counter()
+        raster.draw_i420(vertices, camera, background, out)
+        end, cpu_end = time.perf_counter(), time.process_time()
+        if k < 0:
+            continue
+        times = raster.times | {"motion": mixed - start, "rig": posed - mixed, "total": end - mixed}
+        times["cpu"] = cpu_end - cpu_mixed
+        for name in seconds:
+            seconds[name].append(times[name])
+        pictures.append(out)
+    raster.close()
+    return seconds, pictures
+
+
+def encode(pictures: list[NDArray], width: int, height: int) -> dict[str, list[float]]:
+    """Seconds per frame of x264, zero latency, one thread, 1.5 Mbit/s; the first (key) frame is left out."""
+    seconds: dict[str, list[float]] = {}
+    for preset in ("ultrafast", "superfast"):
+        c: Any = av.CodecContext.create("libx264", "w")
+        c.width, c.height, c.pix_fmt, c.bit_rate, c.gop_size = width, height, "yuv420p", 1_500_000, 3000
+        c.time_base, c.framerate, c.thread_count = Fraction(1, FPS), Fraction(FPS), 1
+        c.options = {"preset": preset, "tune": "zerolatency"}
+        taken = []
+        for k, picture in enumerate(pictures):
+            frame = av.VideoFrame.from_ndarray(picture, "yuv420p")
+            frame.pts = k
+            start = time.perf_counter()
+            c.encode(frame)
+            taken.append(time.perf_counter() - start)
+        seconds[f"encode {preset}"] = taken[1:]
+    return seconds
+
+
+def _ratios(a: Avatar, stages: Figures, frames: int) -> dict[str, float]:
+    """How many times longer the plain ways take, drawn in turn with ours; and how our cost grows."""
+    camera, scene = compose.view(a, *MAIN[1])
+    background = compose.i420(scene)
+    rig, ours, out = Rig(a), cpu.Rasterizer(a, MAIN[2]), np.empty_like(background)
+    plain, with_torch = Baseline(a.mesh.faces, a.gaussians, camera), TorchSplatter(a.mesh.faces, a.gaussians, camera)
+    v = rig.vertices(a.neutral).copy()
+    ways: dict[str, Callable[[], object]] = {
+        "ours": lambda: ours.draw_i420(v, camera, background, out),
+        "numba baseline": lambda: plain.draw(v),
+        "torch": lambda: with_torch.draw(v),
+    }
+    taken: dict[str, list[float]] = {name: [] for name in ways}
+    cpu_taken: dict[str, list[float]] = {name: [] for name in ways}
+    for k in range(max(frames // 6, 3)):
+        for name, draw in ways.items():
+            if name == "torch" and k >= 5:
+                continue
+            start, cpu_start = time.perf_counter(), time.process_time()
+            draw()
+            if k:  # the first one compiles and touches memory
+                taken[name].append(time.perf_counter() - start)
+                cpu_taken[name].append(time.process_time() - cpu_start)
+    ours.close()
+    for name, s in taken.items():
+        stages[f"{name} rasterizer"] = _summary(s) | {"cpu_ms": _median_ms(cpu_taken[name])}
+    cpu_middle = {name: float(np.median(s)) for name, s in cpu_taken.items()}
+    middle = {name: float(np.median(s)) for name, s in taken.items()}
+    ms = lambda name: stages[name]["median_ms"]  # noqa: E731
+    of = "total@{}k,512x512,{}t".format
+    return {
+        "numba baseline / ours": middle["numba baseline"] / middle["ours"],
+        "torch / ours": middle["torch"] / middle["ours"],
+        "numba baseline / ours, cpu time": cpu_middle["numba baseline"] / cpu_middle["ours"],
+        "torch / ours, cpu time": cpu_middle["torch"] / cpu_middle["ours"],
+        "one thread / two": ms(of(80, 1)) / ms("total"),
+        "120k / 40k Gaussians, one thread": ms(of(120, 1)) / ms(of(40, 1)),
+        "720x1280 / 512x512": ms("total@80k,720x1280,2t") / ms("total"),
+        "encode ultrafast / total": ms("encode ultrafast") / ms("total"),
+        **{f"{name} / numba baseline": ms(name) / 1e3 / middle["numba baseline"] for name in STAGES},
+    }
+
+
+def _summary(seconds: list[float]) -> dict[str, float]:
+    ms = np.array(seconds) * 1e3
+    return {"median_ms": round(float(np.median(ms)), 4), "p95_ms": round(float(np.percentile(ms, 95)), 4)}
+
+
+def _median_ms(seconds: list[float]) -> float:
+    return round(float(np.median(seconds)) * 1e3, 4)
+
+
+def machine() -> dict[str, Any]:
+    """What the figures were taken on."""
+    return {
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "load": round(os.getloadavg()[0], 2),
+        "python": platform.python_version(),
+        "numba": numba.__version__,
+        "av": av.__version__,
+        "system": platform.system(),
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def table(result: dict[str, Any]) -> str:
+    """The result as lines of text."""
+    lines = [", ".join(f"{k} {v}" for k, v in result["machine"].items()), f"avatar {result['avatar']}", ""]
+    lines += [f"{'stage':36} {'median ms':>10} {'p95 ms':>10} {'cpu ms':>10}"]
+    for name, s in result["stages"].items():
+        cpu_time = f"{s['cpu_ms']:10.2f}" if "cpu_ms" in s else ""
+        lines.append(f"{name:36} {s['median_ms']:10.2f} {s['p95_ms']:10.2f} {cpu_time}".rstrip())
+    lines += ["", "ratio"] + [f"{name:36} {x:10.3g}" for name, x in result["ratios"].items()]
+    return "\n".join(lines)

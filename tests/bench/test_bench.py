@@ -1,0 +1,78 @@
+"""The bench measures what it says, and its yardsticks draw what they should."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import bench.frame
+from avatar.render import cpu
+from avatar.rig import Rig
+from bench.baseline import Baseline
+from bench.torch_splat import TorchSplatter
+from tests.avatar import synthetic
+
+
+def cpu_seconds(draw: object, repeats: int = 7) -> float:
+    taken = []
+    for _ in range(repeats):
+        start = time.process_time()
+        draw()  # type: ignore[operator]
+        taken.append(time.process_time() - start)
+    return float(np.median(taken))
+
+
+def test_the_yardsticks_draw_the_same_picture_and_one_like_ours() -> None:
+    a = synthetic.avatar(20_000, "half", 256)
+    v = Rig(a).vertices(a.photo)
+    plain = Baseline(a.mesh.faces, a.gaussians, a.camera).draw(v)
+    with_torch = TorchSplatter(a.mesh.faces, a.gaussians, a.camera).draw(v).numpy()
+    assert -10 * np.log10(np.mean((plain - with_torch) ** 2)) > 60
+    assert -10 * np.log10(np.mean((plain - cpu.Rasterizer(a, 1).draw(v, a.camera)) ** 2)) > 18
+
+
+def test_ours_is_at_least_three_times_the_numba_baseline_and_twenty_times_torch() -> None:
+    """In processor time of all threads, which other work on the machine hardly touches."""
+    a = synthetic.avatar(80_000, "half", 512)
+    v = Rig(a).vertices(a.photo).copy()
+    ours, plain = cpu.Rasterizer(a, 2), Baseline(a.mesh.faces, a.gaussians, a.camera)
+    with_torch = TorchSplatter(a.mesh.faces, a.gaussians, a.camera)
+    out = np.empty((512, 512, 4), np.float32)
+    for draw in (lambda: ours.draw(v, a.camera, out), lambda: plain.draw(v)):
+        draw()
+    fast = cpu_seconds(lambda: ours.draw(v, a.camera, out))
+    assert cpu_seconds(lambda: plain.draw(v)) > 3 * fast
+    assert cpu_seconds(lambda: with_torch.draw(v), 3) > 20 * fast
+
+
+def test_thinning_and_thickening_keep_the_surface_closed() -> None:
+    a = synthetic.avatar(20_000, "half", 256)
+    v = Rig(a).vertices(a.photo)
+    alpha = cpu.Rasterizer(a, 1).draw(v, a.camera)[..., 3].mean()
+    for count in (10_000, 30_000, 50_000):
+        b = bench.frame.with_count(a, count)
+        assert b.gaussians.count == count
+        assert abs(cpu.Rasterizer(b, 1).draw(v, a.camera)[..., 3].mean() - alpha) < 0.02
+
+
+def test_a_run_reports_stages_and_ratios(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(bench.frame, "with_count", lambda a, count: a)
+    out = tmp_path / "bench.json"
+    result = bench.run(out, synthetic.avatar(3_000, "half", 128), frames=4)
+    assert json.loads(out.read_text()) == result
+    assert {*bench.frame.STAGES, "encode ultrafast", "encode superfast"} <= result["stages"].keys()
+    assert all(0 <= s["median_ms"] <= s["p95_ms"] for s in result["stages"].values())
+    parts = sum(result["stages"][s]["median_ms"] for s in ("rig", "project", "prepass", "splat", "resolve"))
+    assert result["stages"]["total"]["median_ms"] > 0.3 * parts
+    assert all(x > 0 for x in result["ratios"].values())
+    assert {"processor", "cores", "load"} <= result["machine"].keys()
+    text = capsys.readouterr().out
+    assert "numba baseline / ours" in text
+    assert "total@80k,720x1280,2t" in text
+    assert not list(tmp_path.glob("*.tmp"))
