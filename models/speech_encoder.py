@@ -27,7 +27,7 @@ WIDTH = 384  # of tiny.en
 
 
 class SpeechEncoder:
-    """Whisper tiny.en up to a block, for windows of up to 30 s. One thread at a time may use an instance.
+    """Whisper tiny.en up to a block, for windows of up to 30 s. It keeps no state between calls.
 
     On a GPU where there is one. On the CPU the caller chooses torch's threads (`torch.set_num_threads(1)` in the
     server's processes): the number is the process's own, so it is not touched here.

@@ -13,6 +13,7 @@ import stat
 import subprocess
 import sys
 import tarfile
+import time
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -29,13 +30,14 @@ MEMBER = "parcel/net.bin"
 
 
 def make_wheel(folder, package="talkshot-test-parcel", data=DATA):
-    """A wheel that carries `data`; its code must never run, so there is code in it that would be noticed."""
+    """A wheel that carries `data`. Its code must never run nor its needs be fetched, so both would be noticed."""
     name = package.replace("-", "_")
     info = f"{name}-1.0.dist-info"
+    needs = "Requires-Dist: talkshot-no-such-parcel\n"
     with zipfile.ZipFile(folder / f"{name}-1.0-py3-none-any.whl", "w") as wheel:
         wheel.writestr("parcel/__init__.py", "raise SystemExit('the carrier was imported')")
         wheel.writestr(MEMBER, data)
-        wheel.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
+        wheel.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n{needs}")
         wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
         wheel.writestr(f"{info}/RECORD", "")
 
@@ -95,7 +97,10 @@ def test_a_fetched_file_is_whole_and_readable_by_all(shop):
 def test_what_is_cached_is_not_fetched_again(shop, monkeypatch):
     weights.path("net", fetch=True)
     monkeypatch.setattr(carriers.subprocess, "Popen", lambda *a, **k: pytest.fail("a command was run"))
+    (weights.cache_folder() / ".lock").unlink()
     assert weights.path("net", fetch=True).read_bytes() == DATA
+    assert weights.fetch() == [weights.path("net")]
+    assert not (weights.cache_folder() / ".lock").exists(), "a cache that is complete may be read-only"
 
 
 def test_nothing_is_fetched_unasked(shop):
@@ -115,7 +120,12 @@ def test_a_wrong_hash_keeps_nothing(shop, tmp_path):
     make_wheel(tmp_path / "wheels", data=DATA[:-1] + b"?")
     with pytest.raises(WeightsError) as error:
         weights.fetch(["net"])
-    assert says_all(error, "sha256", hashlib.sha256(DATA).hexdigest(), hashlib.sha256(DATA[:-1] + b"?").hexdigest())
+    assert says_all(
+        error,
+        f"{MEMBER} in talkshot-test-parcel==1.0 has sha256",
+        hashlib.sha256(DATA).hexdigest(),
+        hashlib.sha256(DATA[:-1] + b"?").hexdigest(),
+    )
     assert cached() == []
 
 
@@ -164,7 +174,7 @@ def test_one_failure_does_not_keep_the_others_away(shop):
     assert cached() == ["other.bin"]
 
 
-def test_two_files_of_one_package_are_one_download(shop, monkeypatch):
+def test_files_of_one_package_are_one_download(shop, monkeypatch, tmp_path):
     runs = []
     popen = subprocess.Popen
 
@@ -173,10 +183,12 @@ def test_two_files_of_one_package_are_one_download(shop, monkeypatch):
         return popen(command, **keywords)
 
     monkeypatch.setattr(carriers.subprocess, "Popen", counted)
-    shop(make_weight(), make_weight(id="other", file="other.bin"))
+    make_wheel(tmp_path / "wheels", "talkshot-other-parcel")
+    between = make_weight(id="between", file="between.bin", source={"package": "talkshot-other-parcel"})
+    shop(make_weight(), between, make_weight(id="other", file="other.bin"))
     weights.fetch()
-    assert cached() == ["net.bin", "other.bin"]
-    assert len(runs) == 1
+    assert cached() == ["between.bin", "net.bin", "other.bin"]
+    assert len(runs) == 2
 
 
 def test_a_full_disk_is_found_out_before_the_download(shop, monkeypatch):
@@ -200,11 +212,21 @@ def test_a_disk_that_fills_while_writing_keeps_nothing(shop, monkeypatch):
     assert cached() == []
 
 
-def test_a_disk_that_fills_under_pip_is_said_so(shop):
-    failure = carriers._failure(
-        make_weight().sources[0], "ERROR: Could not install: [Errno 28] No space left on device"
-    )
-    assert "disk is full" in str(failure) and failure.stops_all
+@pytest.mark.parametrize(
+    ("said", "meant", "stops_all"),
+    [
+        ("ERROR: Could not install packages: [Errno 28] No space left on device", "disk is full", True),
+        ("WARNING: Retrying ... NewConnectionError(...)\nERROR: No matching distribution found", "no network", True),
+        ("ERROR: No matching distribution found for talkshot-test-parcel==1.0", "package index does not have", False),
+        ("/usr/bin/python3: No module named pip", "python -m ensurepip", False),
+        ("WARNING: odd\n\nERROR: some trouble\n", "failed: ERROR: some trouble", False),
+        ("", "no message", False),
+    ],
+)
+def test_what_pip_says_is_put_in_a_sentence(said, meant, stops_all):
+    failure = carriers._failure(make_weight().sources[0], said)
+    assert meant in str(failure) and "talkshot-test-parcel==1.0" in str(failure)
+    assert failure.stops_all == stops_all
 
 
 def test_a_cache_that_cannot_be_written_is_said_so(shop, tmp_path, monkeypatch):
@@ -239,9 +261,11 @@ def test_an_interruption_keeps_nothing_and_stops_the_command(shop, monkeypatch):
             raise KeyboardInterrupt
 
     monkeypatch.setattr(carriers.subprocess, "Popen", slow)
+    begin = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
         weights.fetch(["net"], interrupt)
     assert started[0].poll() is not None
+    assert time.monotonic() - begin < 30, "the command was waited for, not stopped"
     assert cached() == []
 
 
