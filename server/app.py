@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 from aiohttp import web
 
 from server import aiortc_compat
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-API: web.AppKey[Api] = web.AppKey("api", Api)
 SHUTDOWN = 5.0  # s for open requests to end
 
 
@@ -40,27 +40,43 @@ class Parts:
     load: Callable[[Path], Avatar]
     perform: Callable[[Avatar, Wish], tuple[Performer, tuple[str, ...]]]
     build: Callable[[Path, Path, str], Build]
+    warm_render: Callable[[], None] = lambda: None  # in the render thread, when the server starts
+    warm_net: Callable[[], None] = lambda: None  # in the speech net's thread
+
+
+API: web.AppKey[Api] = web.AppKey("api", Api)
+PARTS: web.AppKey[Parts] = web.AppKey("parts", Parts)
 
 
 def real_parts(config: Config) -> Parts:
     from avatar import asset
     from avatar.build.worker import BuildJob
+    from avatar.render import cpu
     from drivers.speech import SpeechDriver
     from models.weights import WeightsError
-    from stage.performer import perform
+    from stage.performer import Speech, perform
 
     def build(photo: Path, out: Path, name: str) -> Build:
         return BuildJob(photo, out, name=name)
 
     def make(avatar: Avatar, wish: Wish) -> tuple[Performer, tuple[str, ...]]:
-        speech, warnings = None, ()
+        speech: Speech | None = None
+        warnings: tuple[str, ...] = ()
         try:
             speech = SpeechDriver()
         except WeightsError as e:
             warnings = (f"this avatar cannot speak: {e}",)
         return perform(avatar, wish.width, wish.height, wish.view, speech, threads=config.threads), warnings
 
-    return Parts(asset.load, make, build)
+    return Parts(asset.load, make, build, cpu.warm, _warm_speech)
+
+
+def _warm_speech() -> None:
+    """Load the speech net, so that the first session does not wait for it."""
+    from drivers.speech import SpeechDriver
+
+    noise = np.random.default_rng(0).normal(0, 0.1, SpeechDriver.rate).astype(np.float32)
+    SpeechDriver().push(noise)
 
 
 def make_app(config: Config, parts: Parts | None = None) -> web.Application:
@@ -73,7 +89,7 @@ def make_app(config: Config, parts: Parts | None = None) -> web.Application:
     gallery = Gallery(config.avatars, parts.load)
     api = Api(config, gallery, Jobs(parts.build, config.max_jobs), Sessions(config, parts.perform))
     app = web.Application(middlewares=[errors_as_json, guard(config)], client_max_size=1 << 20)
-    app[API] = api
+    app[API], app[PARTS] = api, parts
     app.on_response_prepare.append(add_headers)
     app.cleanup_ctx.append(_life)
     app.add_routes(api.routes())
@@ -89,10 +105,23 @@ async def _life(app: web.Application) -> AsyncIterator[None]:
     with tempfile.TemporaryDirectory(prefix="talkshot-") as uploads:
         api.uploads = Path(uploads)
         api.jobs.start()
-        api.sessions.start(Workers.start())
+        workers = Workers.start()
+        api.sessions.start(workers)
+        workers.render.call(app[PARTS].warm_render)
+        warming = asyncio.gather(
+            _warm(app[PARTS], workers), asyncio.to_thread(api.gallery.cards), return_exceptions=True
+        )
         yield
+        warming.cancel()
         await api.sessions.close()
         await api.jobs.close()
+
+
+async def _warm(parts: Parts, workers: Workers) -> None:
+    try:
+        await asyncio.get_running_loop().run_in_executor(workers.net, parts.warm_net)
+    except ValueError as e:  # absent weights: sessions say it to their clients, too
+        log.warning("the avatars cannot speak: %s", e)
 
 
 def run(config: Config) -> None:

@@ -44,13 +44,21 @@ class Workers:
 
     @classmethod
     def start(cls) -> Workers:
-        thread = lambda name: ThreadPoolExecutor(1, thread_name_prefix=name)  # noqa: E731
-        return cls(RenderLoop(), thread("sound"), thread("net"))
+        sound = ThreadPoolExecutor(1, thread_name_prefix="sound")
+        return cls(RenderLoop(), sound, ThreadPoolExecutor(1, thread_name_prefix="net", initializer=_one_torch_thread))
 
     def close(self) -> None:
         self.render.close()
         for executor in (self.sound, self.net):
             executor.shutdown(wait=True, cancel_futures=True)
+
+
+def _one_torch_thread() -> None:
+    """torch's thread count belongs to the thread that sets it. Two on a busy machine wait for each other: 17 ms of
+    speech net become a second."""
+    import torch
+
+    torch.set_num_threads(1)
 
 
 class KeyFrames:

@@ -54,7 +54,9 @@ class MotionMixer(Protocol):
 
 
 class Speech(Protocol):
-    latency: float
+    @property
+    def latency(self) -> float:
+        """s of sound after a moment that its motion depends on."""
 
     def push(self, samples: NDArray[np.float32]) -> list[Motion]: ...
     def flush(self) -> list[Motion]: ...
@@ -232,7 +234,7 @@ class Lips:
                 self._motions.popleft()
             near = list(islice(self._motions, 2))
         if len(near) == 2 and near[0].time <= time and near[1].time - near[0].time <= 2 * self.HOLD:
-            return _between(*near, time)
+            return _between(near[0], near[1], time)
         held = [m for m in near if abs(m.time - time) <= self.HOLD]
         return replace(held[0], time=time) if held else None
 

@@ -143,7 +143,7 @@ async def start(folder: Path, parts: Parts | None = None, **settings: Any) -> Te
 
 
 def api_of(client: TestClient) -> Any:
-    return client.server.app[API]  # type: ignore[union-attr]
+    return client.server.app[API]  # type: ignore[attr-defined]
 
 
 async def open_session(client: TestClient, **wish: Any) -> dict[str, Any]:
@@ -177,7 +177,7 @@ class Watcher:
         if video:
             transceiver = self.connection.addTransceiver("video", direction="recvonly")
             if codec:
-                known = RTCRtpReceiver.getCapabilities("video").codecs
+                known = RTCRtpReceiver.getCapabilities("video").codecs  # type: ignore[union-attr]
                 transceiver.setCodecPreferences([c for c in known if c.name == codec])
         await self.connection.setLocalDescription(await self.connection.createOffer())
         sdp = self.connection.localDescription.sdp

@@ -39,8 +39,10 @@ def test_every_frame_comes_out_at_once_and_decodes(codec: str) -> None:
         packet = encoder.encode(noise(128, 96, k), k / 30, key=k == 6)
         assert packet is not None and packet.key == (k in (0, 6))
         assert packet.pts == 3000 * k and packet.packet().pts == packet.pts
-        (frame,) = decoder.decode(packet.packet()) or [None]
-        if codec == "VP8" or frame is not None:
+        frames = decoder.decode(packet.packet())  # type: ignore[attr-defined]
+        assert codec == "H264" or len(frames) == 1  # H264's decoder is one frame late
+        for frame in frames:
+            k = round((frame.pts or 0) / 3000)
             error = frame.to_ndarray()[:96].astype(float) - noise(128, 96, k)[:96]
             assert np.sqrt((error**2).mean()) < 20
 
@@ -59,8 +61,8 @@ def test_h264_changes_its_rate_without_a_key_frame() -> None:
     for rate in (2_000_000, 300_000):
         encoder.set_bitrate(rate)
         packets = [encoder.encode(hiss(256, 256, k), k / 30, False) for k in range(60)]
-        assert not any(p.key for p in packets[1:])  # type: ignore[union-attr]
-        size[rate] = sum(len(p.data) for p in packets[15:])  # type: ignore[union-attr]
+        assert all(packets) and not any(p.key for p in packets[1:] if p)
+        size[rate] = sum(len(p.data) for p in packets[15:] if p)
     assert size[300_000] < 0.4 * size[2_000_000]
 
 

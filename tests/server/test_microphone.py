@@ -2,6 +2,7 @@
 
 import asyncio
 from fractions import Fraction
+from typing import Any
 
 import av
 import numpy as np
@@ -36,7 +37,7 @@ class ClickTrack(MediaStreamTrack):
         return frame
 
 
-async def whip(client: TestClient, session: dict, track: MediaStreamTrack | None) -> tuple[RTCPeerConnection, object]:
+async def whip(client: TestClient, session: dict, track: MediaStreamTrack | None) -> tuple[RTCPeerConnection, Any]:
     peer = RTCPeerConnection()
     if track:
         peer.addTrack(track)
