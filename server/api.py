@@ -175,7 +175,7 @@ class Api:
     async def show_session(self, request: web.Request) -> web.Response:
         session = self.sessions.get(request.match_info["id"])
         session.tokens.check_viewer(request)
-        return web.json_response(session.state())
+        return web.json_response(session.state() | {"ice_servers": signalling.ice_servers(self.config)})
 
     async def close_session(self, request: web.Request) -> web.Response:
         await self.sessions.close_one(self._owned(request).id)
