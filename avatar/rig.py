@@ -9,7 +9,7 @@
 - The face is absolute towards neutral. A coefficient c moves a channel that the neutral holds at n to n + c (1 - n): 1
   is the end of the channel for everyone, so that a blink closes an eye that is half closed in the neutral and no
   further. While a lid closes, the other channels that move it (squint, wide, following the gaze) fade by 1 - eyeBlink.
-- The jaw is the face map's, within limits["jaw"]; the eyes turn from straight ahead.
+- The jaw is the face map's, within limits["jaw"]; the eyes turn from straight ahead, as far as the face map goes.
 - An expression recorded in the avatar's own face model replaces the coefficients, jaw and eyes included. One recorded
   on another face model means nothing here: a warning is given and the coefficients, if any, are used.
 - Corrections are the neutral's: basis 0, which redraws the photo's face, is off.
@@ -130,8 +130,10 @@ class Rig:
     def state(self, motion: Motion, absolute: bool = False) -> State:
         """What `motion` asks of this avatar; see the module's text. Raises ValueError when it is not finite, and,
         absolute, when its expression belongs to another face model."""
-        if not (np.isfinite(motion.pose).all() and np.isfinite(motion.face).all()):
-            raise ValueError("the motion holds values that are not finite")
+        for name in ("pose", "face", "translation", "weight", "expression"):
+            values = getattr(motion, name)
+            if values is not None and not np.isfinite(values).all():
+                raise ValueError(f"the motion's {name} holds values that are not finite")
         return self._absolute(motion) if absolute else self._live(motion)
 
     def vertices(self, state: State) -> F32:

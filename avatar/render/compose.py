@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avatar.asset import Avatar
-from avatar.render.contract import Camera
+from avatar.render.contract import YUV_FROM_RGB, YUV_OFFSET, Camera
 
 U8 = NDArray[np.uint8]
 
@@ -19,10 +19,6 @@ MAX_ZOOM = 1.5  # picture pixels per photo pixel
 BLUR = 0.04  # of the photo's longer side: sigma of what lies beyond the photo
 SEAM = 0.02  # of the photo's longer side: width over which the blur sets in
 VIEWS = ("auto", "photo")
-
-# BT.601 limited range from 0..255 RGB
-_YUV = np.array([[65.481, 128.553, 24.966], [-37.797, -74.203, 112.0], [112.0, -93.786, -18.214]], np.float32) / 255
-_OFFSET = np.array([16, 128, 128], np.float32)
 
 
 def view(avatar: Avatar, width: int, height: int, view: str = "auto") -> tuple[Camera, U8]:
@@ -130,7 +126,7 @@ def i420(rgb: NDArray) -> U8:
     H, W = rgb.shape[:2]
     if H % 2 or W % 2:
         raise ValueError(f"I420 needs even sides, not {W}x{H}")
-    yuv = rgb.astype(np.float32) @ _YUV.T + _OFFSET
+    yuv = rgb.astype(np.float32) @ (YUV_FROM_RGB.T / 255).astype(np.float32) + YUV_OFFSET.astype(np.float32)
     chroma = yuv[..., 1:].reshape(H // 2, 2, W // 2, 2, 2).mean((1, 3))
     planes = [yuv[..., 0].ravel(), chroma[..., 0].ravel(), chroma[..., 1].ravel()]
     return (np.concatenate(planes) + np.float32(0.5)).astype(np.uint8).reshape(H * 3 // 2, W)

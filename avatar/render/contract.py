@@ -30,6 +30,10 @@ HIT_FULL = 0.03  # weight at which a pixel on the mesh is fully covered
 OPEN_FULL = 0.6  # weight at which a pixel off the mesh is fully covered
 NEAR = 0.05  # m; a Gaussian with its mean nearer is not drawn, nor a triangle with a vertex nearer
 
+# BT.601 limited range, as which WebRTC's H264 and VP8 are taken without further signalling: matrix @ RGB + offset
+YUV_FROM_RGB = np.array([[65.481, 128.553, 24.966], [-37.797, -74.203, 112.0], [112.0, -93.786, -18.214]])  # RGB 0..1
+YUV_OFFSET = np.array([16.0, 128.0, 128.0])
+
 
 @dataclass(frozen=True)
 class Layer:

@@ -22,17 +22,13 @@ from scipy.sparse import csr_matrix
 from avatar import rig
 from avatar.asset import Gaussians
 from avatar.render import kernels as K
-from avatar.render.contract import FRINGE, TOLERANCE, Camera
+from avatar.render.contract import FRINGE, TOLERANCE, YUV_FROM_RGB, YUV_OFFSET, Camera
 from avatar.render.simd import LANES
 from models.skinning import F32, I32
 
 U8 = NDArray[np.uint8]
 PADDING = 16  # columns past the row's end that eight lanes may touch; keeps rows apart in the cache, too
 MAX_SIDE = 8192
-
-# BT.601 limited range, code values from 0..1 RGB: what WebRTC's H264 and VP8 are taken for without further signalling
-YUV_FROM_RGB = np.array([[65.481, 128.553, 24.966], [-37.797, -74.203, 112.0], [112.0, -93.786, -18.214]])
-YUV_OFFSET = np.array([16.0, 128.0, 128.0])
 
 
 def yuv_from_rgb(rgb: NDArray) -> NDArray[np.float64]:
@@ -253,7 +249,7 @@ def _intrinsics(camera: Camera) -> tuple[np.float32, np.float32, np.float32]:
 
 def _project(vertices: F32, camera: Camera, camera_points: F32, screen: F32) -> None:
     if not K.project_vertices(vertices, *_intrinsics(camera), camera_points, screen):
-        bad = int(np.flatnonzero(~np.isfinite(vertices).all(1))[0])
+        bad = int(np.argmax(~(np.abs(vertices) < 1e18).all(1)))
         raise ValueError(f"vertex {bad} is {vertices[bad]}: the pose or the mesh holds values that are not finite")
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -50,33 +52,48 @@ def test_a_second_process_compiles_nothing() -> None:
 
 
 async def test_drawing_does_not_delay_the_event_loop() -> None:
-    """A ticker of 2 ms beside kernels of 15 ms or more: its median delay grows by less than 2 ms."""
+    """A ticker of 2 ms beside kernels of 15 ms or more is late by less than 2 ms at the median.
+
+    Counted against the same ticker beside work that is known to leave the interpreter alone (a key derivation), as
+    other programs on the machine delay both; a kernel that held the interpreter would be some 15 ms late each time.
+    """
     a = synthetic.avatar(60_000, "head", 512)
     r, v = cpu.Rasterizer(a, 1), Rig(a).vertices(a.photo).copy()
     camera = a.camera.window(0, 0, 512, 1400, 1400)
     out = np.empty((1400, 1400, 4), np.float32)
-    r.draw(v, camera, out)
-    loop, durations = asyncio.get_running_loop(), []
 
-    async def delays(seconds: float) -> list[float]:
-        late, end = [], time.perf_counter() + seconds
+    def draw() -> object:
+        return r.draw(v, camera, out)
+
+    def derive() -> object:
+        return hashlib.pbkdf2_hmac("sha256", b"password", b"salt", 40_000)
+
+    draw()
+    for _ in range(4):
+        durations, beside_drawing = await ticks_beside(draw)
+        _, beside_work = await ticks_beside(derive)
+        assert np.median(durations) > 0.015
+        if np.median(beside_drawing) - np.median(beside_work) < 0.002:
+            return
+    raise AssertionError(
+        f"late by {np.median(beside_drawing):.4f} s, beside other work by {np.median(beside_work):.4f} s"
+    )
+
+
+async def ticks_beside(work: Callable[[], object], seconds: float = 1.0) -> tuple[list[float], list[float]]:
+    """Seconds that each `work` took in a thread, and by which each tick of the event loop was late meanwhile."""
+    loop, late, durations, end = asyncio.get_running_loop(), [], [], time.perf_counter() + seconds
+
+    async def repeat() -> None:
         while time.perf_counter() < end:
             start = time.perf_counter()
-            await asyncio.sleep(0.002)
-            late.append(time.perf_counter() - start - 0.002)
-        return late
-
-    async def draw(stop: asyncio.Event) -> None:
-        while not stop.is_set():
-            start = time.perf_counter()
-            await loop.run_in_executor(None, r.draw, v, camera, out)
+            await loop.run_in_executor(None, work)
             durations.append(time.perf_counter() - start)
 
-    alone = await delays(0.5)
-    stop = asyncio.Event()
-    drawing = asyncio.create_task(draw(stop))
-    beside = await delays(1.5)
-    stop.set()
-    await drawing
-    assert np.median(durations) > 0.015
-    assert np.median(beside) < 0.002 + np.median(alone)
+    task = asyncio.create_task(repeat())
+    while time.perf_counter() < end:
+        start = time.perf_counter()
+        await asyncio.sleep(0.002)
+        late.append(time.perf_counter() - start - 0.002)
+    await task
+    return durations, late

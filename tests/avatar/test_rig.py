@@ -248,9 +248,15 @@ def test_the_state_is_new_and_the_avatar_untouched(avatar: Avatar) -> None:
     np.testing.assert_array_equal(first.pose, kept)
     for now, then in zip((avatar.neutral.pose, avatar.photo.pose, avatar.neutral.expression), before):
         np.testing.assert_array_equal(now, then)
-    m.pose[3, 1] = np.nan
-    with pytest.raises(ValueError, match="finite"):
-        rig.state(m)
+
+
+@pytest.mark.parametrize("name", ["pose", "face", "translation", "weight", "expression"])
+def test_motion_that_is_not_finite_is_refused(avatar: Avatar, name: str) -> None:
+    m = own_expression(avatar, avatar.neutral.expression.copy())
+    getattr(m, name).flat[1] = np.nan
+    for absolute in (False, True):
+        with pytest.raises(ValueError, match=name):
+            Rig(avatar).state(m, absolute)
 
 
 def test_every_coefficient_moves_something_and_stays_in_its_group(avatar: Avatar) -> None:
