@@ -21,7 +21,7 @@ from models.person import Person
 from models.person_mask import disc, person_mask
 from models.trimap import Trimap, trimap_of
 
-__all__ = ["Matte", "inpaint_background", "matte", "push_pull", "warm"]
+__all__ = ["Matte", "closed_form", "inpaint_background", "matte", "push_pull", "warm"]
 
 F32 = NDArray[np.float32]
 U8 = NDArray[np.uint8]
@@ -60,7 +60,7 @@ def warm() -> None:
     disc = np.hypot(x - 24, y - 24)
     rgb = np.where(disc[..., None] < 14, [200, 80, 60], [30, 60, 90]).astype(np.uint8)
     trimap = np.select([disc < 10, disc > 18], [1.0, 0.0], 0.5)
-    alpha = _closed_form(rgb.astype(np.float64) / 255, trimap, np.full(disc.shape, 0.5))
+    alpha = closed_form(rgb.astype(np.float64) / 255, trimap, np.full(disc.shape, 0.5))
     _foreground(rgb, alpha.astype(np.float32))
 
 
@@ -78,7 +78,7 @@ def _alpha(rgb: U8, known: Trimap, sure: U8) -> F32:
     small_trimap = cv2.resize(part_trimap, size, interpolation=cv2.INTER_AREA)
     small_trimap = np.where((small_trimap > 0.01) & (small_trimap < 0.99), 0.5, small_trimap.round())
     prior = cv2.resize(known.prior[y0:y1, x0:x1], size, interpolation=cv2.INTER_AREA)
-    solved = _closed_form(small.astype(np.float64) / 255, small_trimap, prior.astype(np.float64)).astype(np.float32)
+    solved = closed_form(small.astype(np.float64) / 255, small_trimap, prior.astype(np.float64)).astype(np.float32)
     fine = solved if k == 1 else _joint_upsample(small, solved, part)
     alpha = np.zeros(trimap.shape, np.float32)
     alpha[y0:y1, x0:x1] = np.where(part_trimap == 0.5, fine, part_trimap)
@@ -96,7 +96,7 @@ def _part(trimap: F32) -> tuple[int, int, int, int]:
     )  # fmt: skip
 
 
-def _closed_form(image: NDArray[np.float64], trimap: NDArray, prior: NDArray[np.float64]) -> NDArray[np.float64]:
+def closed_form(image: NDArray[np.float64], trimap: NDArray, prior: NDArray[np.float64]) -> NDArray[np.float64]:
     """Alpha that is locally linear in colour, the trimap where it is certain, near `prior` where colour cannot tell.
 
     Only unknown pixels are unknowns of the linear system: the known ones go to its right side.

@@ -16,7 +16,7 @@ F32 = NDArray[np.float32]
 U8 = NDArray[np.uint8]
 
 SURE, NEVER = 0.9, 0.1  # probability from which a pixel counts as person, up to which as background
-HAIR = 0.16  # half width of the unknown band about the hair, in face heights
+HAIR = 0.12  # half width of the unknown band about the hair, in face heights
 PLAIN = 0.015  # and elsewhere
 DOUBT = 0.5  # depth inside the outline down to which a doubtful mask counts as unknown, in face heights
 ARM = 0.35  # half width of the zone about hands and forearms where colour may find gaps, in face heights
@@ -33,7 +33,10 @@ class Trimap:
 
 
 def trimap_of(rgb: U8, person: Person, mask: PersonMask) -> Trimap:
-    """A band along the outline, wide about the hair, and inside the outline wherever the mask or the colours doubt."""
+    """A band along the outline, wide about the hair, and inside the outline wherever the mask or the colours doubt.
+
+    Gaps between arms and body are often too small for the segmentation; near the arms, colours may open them.
+    """
     size, probability = person.size, mask.probability
     band = np.maximum(PLAIN * size, 1.5 * mask.cell)
     band = band + hair_zone(person, probability.shape) * np.maximum(HAIR * size - band, 0)
@@ -45,11 +48,12 @@ def trimap_of(rgb: U8, person: Person, mask: PersonMask) -> Trimap:
     value[~inside & (far > np.where(doubt, 1.5 * band, band))] = 0
     value[mask.sure > 0] = 1
 
-    arms = (_arm_zone(person, value.shape) > 0) & (value == 1) & (mask.sure == 0)
+    arms = (_arm_zone(person, value.shape) > 0) & inside & (mask.sure == 0)
     asked = ((value == 0.5) & doubt) | arms
     vote = colour_vote(rgb, value, asked, size)
     gap = cv2.morphologyEx((arms & (vote < GAP)).astype(np.uint8), cv2.MORPH_OPEN, disc(0.01 * size))
     value[(cv2.dilate(gap, disc(0.02 * size)) > 0) & (mask.sure == 0)] = 0.5
+    value[cv2.erode(gap, disc(0.02 * size)) > 0] = 0
     prior = np.where(asked & inside & (doubt | (gap > 0)), vote, probability)
     prior = np.where(asked & ~inside, np.minimum(vote, probability), prior)  # colour alone does not make it the person
     return Trimap(value, prior.astype(np.float32))
