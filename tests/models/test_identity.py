@@ -76,6 +76,7 @@ def test_points_are_given_in_the_pixels_of_a_large_picture(astronaut):
     small = identity.detect(astronaut)[0]
     large = identity.detect(cv2.resize(astronaut, None, fx=3, fy=3, interpolation=cv2.INTER_CUBIC))[0]
     np.testing.assert_allclose(large.points / 3, small.points, atol=0.08 * small.box[2])
+    np.testing.assert_allclose(large.box / 3, small.box, atol=0.15 * small.box[2])
 
 
 def test_no_face_gives_none():
