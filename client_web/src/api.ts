@@ -21,8 +21,13 @@ export interface Job {
   remedy?: string | null;
 }
 
-export interface Session {
+/** What lets one see a session: the owner's token, or a viewer's. */
+export interface Access {
   id: string;
+  token?: string;
+}
+
+export interface Session extends Access {
   token: string;
   whep: string;
   audio: string;
@@ -38,6 +43,7 @@ export interface SessionStatus {
   fps?: number;
   skew_ms?: number;
   viewers?: number;
+  speaking?: boolean;
   /** Why the session no longer runs, if so. */
   error?: string;
 }
@@ -164,8 +170,7 @@ export const createSession = (avatar: string, signal: AbortSignal) =>
     signal,
   });
 
-export const sessionStatus = (session: Session) =>
-  json<SessionStatus>(`sessions/${segment(session.id)}`, {}, session.token);
+export const sessionStatus = ({ id, token }: Access) => json<SessionStatus>(`sessions/${segment(id)}`, {}, token);
 
 /** Ends a session. `keepalive` lets the request outlive the page that sends it. */
 export async function deleteSession(session: Session): Promise<void> {

@@ -4,7 +4,7 @@ import { backoff, sleep } from "./backoff.ts";
 import { WhepPlayer } from "./whep.ts";
 
 /** Whose call it is: one's own with an avatar, or someone else's that one watches. */
-export type Source = { kind: "own"; avatar: api.Avatar } | { kind: "watch"; session: string; token?: string };
+export type Source = { kind: "own"; avatar: api.Avatar } | ({ kind: "watch" } & api.Access);
 
 export type CallState =
   | { name: "connecting"; again: boolean }
@@ -82,7 +82,7 @@ export class Call {
 
   private async connect(signal: AbortSignal): Promise<WhepPlayer> {
     if (this.source.kind === "watch") {
-      return WhepPlayer.open(`whep/${encodeURIComponent(this.source.session)}`, this.source.token, signal);
+      return WhepPlayer.open(`whep/${encodeURIComponent(this.source.id)}`, this.source.token, signal);
     }
     this.session ??= await this.createSession(this.source.avatar.id, signal);
     try {

@@ -2,6 +2,7 @@
 import * as api from "./api.ts";
 import { make, need } from "./dom.ts";
 import { figures, median, read, type Figures, type Reading } from "./stats.ts";
+import type { Stage } from "./stage.ts";
 import type { WhepPlayer } from "./whep.ts";
 
 const LOUDNESS_MS = 200;
@@ -18,8 +19,8 @@ export class Meter {
 
   constructor(
     private readonly player: WhepPlayer,
-    private readonly session: api.Session | null,
-    private readonly onLoudness: (loudness: number) => void,
+    private readonly access: api.Access,
+    private readonly stage: Stage,
   ) {
     this.timers = [
       window.setInterval(() => void this.readLoudness(), LOUDNESS_MS),
@@ -34,7 +35,7 @@ export class Meter {
 
   private async readLoudness(): Promise<void> {
     const now = read(await this.player.report(), performance.now());
-    if (this.loud) this.onLoudness(figures(this.loud, now).loudness);
+    if (this.loud) this.stage.hear(figures(this.loud, now).loudness);
     this.loud = now;
   }
 
@@ -45,9 +46,12 @@ export class Meter {
     if (!current) return;
     this.skews.push(current.skew);
     if (this.skews.length > SKEW_READINGS) this.skews.shift();
-    if (need<HTMLElement>("#figures").hidden) return;
-    const status = this.session && (await api.sessionStatus(this.session).catch(() => null));
-    draw(rows({ ...current, skew: median(this.skews) }, status));
+    const shown = !need<HTMLElement>("#figures").hidden;
+    if (!shown && this.stage.audible) return;
+    const status = await api.sessionStatus(this.access).catch(() => null);
+    // A browser does not measure sound that it does not play: then the server says who speaks.
+    if (!this.stage.audible && status?.speaking) this.stage.hear(1, 1.5 * FIGURES_MS);
+    if (shown) draw(rows({ ...current, skew: median(this.skews) }, status));
   }
 }
 

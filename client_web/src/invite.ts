@@ -1,17 +1,15 @@
 /** Inviting viewers: a link that carries the call's id and, where the server gives one, the viewers' key. */
-import type { Session } from "./api.ts";
+import type { Access, Session } from "./api.ts";
 import { need } from "./dom.ts";
 
-export interface Invitation {
-  session: string;
-  token?: string;
-}
+/** The right to watch one session. */
+export type Invitation = Access;
 
 /** The link, seen from `page`. What it carries stands behind the #, which browsers do not send to any server. */
 export function invitationLink(page: string, invitation: Invitation): string {
   const url = new URL(page);
   url.search = "";
-  const fragment = new URLSearchParams({ watch: invitation.session });
+  const fragment = new URLSearchParams({ watch: invitation.id });
   if (invitation.token) fragment.set("key", invitation.token);
   url.hash = fragment.toString();
   return url.href;
@@ -20,9 +18,9 @@ export function invitationLink(page: string, invitation: Invitation): string {
 /** The invitation in an address's fragment, or null. */
 export function readInvitation(hash: string): Invitation | null {
   const fragment = new URLSearchParams(hash.replace(/^#/, ""));
-  const session = fragment.get("watch");
+  const id = fragment.get("watch");
   const token = fragment.get("key");
-  return session ? { session, ...(token ? { token } : {}) } : null;
+  return id ? { id, ...(token ? { token } : {}) } : null;
 }
 
 /** True when an address only reaches the computer it is used on. */
@@ -50,7 +48,7 @@ export class InviteButton {
   private open(): void {
     if (!this.session) return;
     const { id, viewer_token } = this.session;
-    this.link.value = invitationLink(location.href, { session: id, ...(viewer_token ? { token: viewer_token } : {}) });
+    this.link.value = invitationLink(location.href, { id, ...(viewer_token ? { token: viewer_token } : {}) });
     this.copyButton.textContent = "Copy";
     need("#invite-note").textContent = isLoopback(location.hostname)
       ? "This address works on this computer only. To invite others, start the server with --host and open its network address."

@@ -7,7 +7,7 @@ import { need } from "./dom.ts";
 import { acceptDrops } from "./drop.ts";
 import { bindFiguresToggle, Meter } from "./figures.ts";
 import { Gallery } from "./gallery.ts";
-import { InviteButton, readInvitation } from "./invite.ts";
+import { InviteButton, readInvitation, type Invitation } from "./invite.ts";
 import { notice } from "./notice.ts";
 import { Stage } from "./stage.ts";
 import { examine, readEnvironment } from "./support.ts";
@@ -42,7 +42,7 @@ class Page {
     const limit = findings.find(({ id }) => id === "h264");
     if (limit) notice(limit.words, "information");
     const invitation = readInvitation(location.hash);
-    if (invitation) return this.watch(invitation.session, invitation.token);
+    if (invitation) return this.watch(invitation);
     acceptDrops(
       (photo) => this.upload.choose(photo),
       (sound) => void this.controls.speak(sound),
@@ -66,10 +66,10 @@ class Page {
     }
   }
 
-  private watch(session: string, token: string | undefined): void {
+  private watch(invitation: Invitation): void {
     document.body.classList.add("watching");
     this.stage.present("", null);
-    this.dial({ kind: "watch", session, ...(token ? { token } : {}) });
+    this.dial({ kind: "watch", ...invitation });
   }
 
   private dial(source: Source, again = false): void {
@@ -101,7 +101,8 @@ class Page {
     this.meter?.stop();
     this.meter = null;
     if (state.name === "live") {
-      this.meter = new Meter(state.player, session, (loudness) => this.stage.hear(loudness));
+      const access = session ?? (this.source?.kind === "watch" && this.source);
+      if (access) this.meter = new Meter(state.player, access, this.stage);
     }
     if (state.name === "ended") this.call = null;
     this.controls.use(session, state.name === "live");

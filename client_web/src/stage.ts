@@ -4,6 +4,7 @@ import type { CallState } from "./call.ts";
 
 /** Louder than this (root mean square) is speech; below it are the codec's rests. */
 const SPEECH_LOUDNESS = 0.004;
+/** Longer than the pauses between words. */
 const SPEAKING_HOLD_MS = 500;
 
 export class Stage {
@@ -17,7 +18,7 @@ export class Stage {
   private readonly muteButton = need<HTMLButtonElement>("#mute");
   private readonly volume = need<HTMLInputElement>("#volume");
   private countdown = 0;
-  private lastSpeech = -Infinity;
+  private speakingUntil = -Infinity;
   /** Pages begin in silence: browsers let them sound only after a click. */
   private gestured = false;
   private soundWanted = settings.get("muted") !== "yes";
@@ -78,11 +79,16 @@ export class Stage {
     if (state.name === "ended") this.video.srcObject = null;
   }
 
-  /** The sound's loudness just now (root mean square). */
-  hear(loudness: number): void {
+  /** True while this page plays the sound. */
+  get audible(): boolean {
+    return !this.video.muted && this.video.volume > 0;
+  }
+
+  /** The sound's loudness just now (root mean square); speech shows for `hold` ms. */
+  hear(loudness: number, hold = SPEAKING_HOLD_MS): void {
     const now = performance.now();
-    if (loudness > SPEECH_LOUDNESS) this.lastSpeech = now;
-    const speaking = now - this.lastSpeech < SPEAKING_HOLD_MS && this.root.dataset["state"] === "live";
+    if (loudness > SPEECH_LOUDNESS) this.speakingUntil = now + hold;
+    const speaking = now < this.speakingUntil && this.root.dataset["state"] === "live";
     this.root.classList.toggle("speaking", speaking);
   }
 
@@ -167,9 +173,8 @@ export class Stage {
 
   private applySound(): void {
     this.video.muted = this.silenced || !this.soundWanted || !this.gestured;
-    const audible = !this.video.muted && this.video.volume > 0;
-    this.muteButton.setAttribute("aria-pressed", String(!audible));
-    need("use", this.muteButton).setAttribute("href", audible ? "#i-sound" : "#i-muted");
+    this.muteButton.setAttribute("aria-pressed", String(!this.audible));
+    need("use", this.muteButton).setAttribute("href", this.audible ? "#i-sound" : "#i-muted");
     this.soundHint.hidden = this.gestured || !this.soundWanted || this.root.dataset["state"] !== "live";
   }
 

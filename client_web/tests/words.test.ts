@@ -59,9 +59,9 @@ test("the microphone's address follows the page's", () => {
 });
 
 test("an invitation survives its link", () => {
-  const link = invitationLink("https://talk.example/?x=1#avatar=demo", { session: "s/1", token: "k&y" });
+  const link = invitationLink("https://talk.example/?x=1#avatar=demo", { id: "s/1", token: "k&y" });
   assert.ok(!link.includes("?"), "nothing of it is sent to a server");
-  assert.deepEqual(readInvitation(new URL(link).hash), { session: "s/1", token: "k&y" });
+  assert.deepEqual(readInvitation(new URL(link).hash), { id: "s/1", token: "k&y" });
   assert.equal(readInvitation("#avatar=demo"), null);
 });
 

@@ -35,14 +35,14 @@ GRAB = """([left, top, right, bottom]) => {
 
 
 @contextmanager
-def open_browser() -> Iterator[Browser]:
-    """Skips the test where the page is not built or no browser is there."""
+def open_browser(*flags: str) -> Iterator[Browser]:
+    """With further command-line flags. Skips the test where the page is not built or no browser is there."""
     if not (DIST / "index.html").is_file():
         pytest.skip("client_web/dist/index.html is missing: run `make client`")
     found = next((path for name in NAMES if (path := shutil.which(name))), None)
     with sync_playwright() as playwright:
         try:
-            browser = playwright.chromium.launch(executable_path=found, args=ARGS)
+            browser = playwright.chromium.launch(executable_path=found, args=[*ARGS, *flags])
         except Error as e:
             pytest.skip(f"no Chromium to test the page with: run scripts/install_browser ({str(e).splitlines()[0]})")
         yield browser

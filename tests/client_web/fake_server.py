@@ -324,7 +324,7 @@ class FakeServer:
         return web.json_response({"id": session.id, **tokens, **paths}, status=201)
 
     async def _status(self, request: web.Request) -> web.Response:
-        session = self._owned(request)
+        session = self._owned(request, viewer=True)
         state = {"state": "live", "fps": FPS, "skew_ms": 3.2, "viewers": len(session.peers)}
         return web.json_response(state | {"speaking": session.loudness > 0})
 

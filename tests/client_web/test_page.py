@@ -15,7 +15,7 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from tests.client_web.browser import LIVE, Visit, open_browser
-from tests.client_web.fake_server import RATE, FakeServer, Session, draw_face
+from tests.client_web.fake_server import RATE, FakeServer, Session, decode, draw_face
 
 MOUTH = (0.38, 0.52, 0.62, 0.74)  # of the drawn face
 
@@ -390,6 +390,9 @@ def test_an_invited_viewer_watches_and_cannot_drive(server: FakeServer, visit: C
     viewer.page.goto(link)
     expect(viewer.page.locator(LIVE)).to_be_visible(timeout=15_000)
     assert only(server.sessions) is session and len(session.peers) == 2
+    session.voice = decode(vowel(8))
+    assert viewer.page.evaluate("document.querySelector('video').muted"), "nobody has clicked here"
+    expect(viewer.page.locator("#stage.speaking")).to_be_visible(timeout=5000)
     for name in ("Sound file", "Microphone", "Add a person", "Invite"):
         assert viewer.page.get_by_role("button", name=name).count() == 0
     owner.page.goto("about:blank")

@@ -1,0 +1,290 @@
+"""The whole way in a real browser: the real server, the demo avatar, a voice, and the lips in the received video."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import time
+import wave
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import skimage.data
+from numpy.typing import NDArray
+from playwright.sync_api import Browser, Page, expect
+
+from models.tracking import Tracker
+from tests.client_web.browser import LIVE, Visit, open_browser
+from tests.conftest import ROOT, TESTDATA, voice_like
+
+RATE = 16_000
+REST = 2.0  # s of silence after the voice
+SENTENCE = "My mama may buy a blue bowl. Five fat fish ate all of our apples today."
+READY = "Talkshot is ready: "
+
+# Notes for every received frame: its time, the sound's loudness at that moment, and small grey pictures of regions.
+RECORD = """(regions) => {
+  const video = document.querySelector("#stage video");
+  const context = new AudioContext();
+  const analyser = new AnalyserNode(context, { fftSize: 1024 });
+  context.createMediaStreamSource(video.srcObject).connect(analyser);
+  const sound = new Float32Array(1024);
+  const canvas = new OffscreenCanvas(32, 20);
+  const drawing = canvas.getContext("2d", { willReadFrequently: true });
+  window.recording = [];
+  const note = (now) => {
+    const patches = regions.map(([left, top, right, bottom]) => {
+      const [w, h] = [video.videoWidth, video.videoHeight];
+      drawing.drawImage(video, left * w, top * h, (right - left) * w, (bottom - top) * h, 0, 0, 32, 20);
+      const { data } = drawing.getImageData(0, 0, 32, 20);
+      return Array.from({ length: 640 }, (_, i) => (data[4 * i] + data[4 * i + 1] + data[4 * i + 2]) / 3);
+    });
+    analyser.getFloatTimeDomainData(sound);
+    const loudness = Math.sqrt(sound.reduce((sum, x) => sum + x * x, 0) / sound.length);
+    window.recording.push({ time: now / 1000, loudness, patches });
+    video.requestVideoFrameCallback(note);
+  };
+  video.requestVideoFrameCallback(note);
+}"""
+
+
+@dataclass
+class Recording:
+    time: NDArray[np.float64]  # (T,) s
+    loudness: NDArray[np.float64]  # (T,) root mean square
+    mouth: NDArray[np.float64]  # (T, 640) grey levels
+    brow: NDArray[np.float64]  # (T, 640)
+
+    @classmethod
+    def read(cls, page: Page) -> Recording:
+        notes: list[dict[str, Any]] = page.evaluate("window.recording")
+        columns = [np.array([note[key] for note in notes]) for key in ("time", "loudness", "patches")]
+        return cls(columns[0], columns[1], columns[2][:, 0], columns[2][:, 1])
+
+    def speech(self) -> NDArray[np.bool_]:
+        """(T,) frames within a quarter of a second of sound."""
+        loud = self.time[self.loudness > 0.01]
+        near = np.abs(self.time[:, None] - loud[None]).min(1) if len(loud) else np.full(len(self.time), np.inf)
+        return near < 0.25
+
+    def rest(self) -> NDArray[np.bool_]:
+        """(T,) frames at least half a second after the last sound."""
+        loud = self.time[self.loudness > 0.01]
+        return self.time > (loud.max() if len(loud) else -np.inf) + 0.5
+
+
+def movement(patches: NDArray[np.float64], frames: NDArray[np.bool_]) -> float:
+    """Mean change of a region from frame to frame, in grey levels."""
+    steps = np.abs(np.diff(patches, axis=0)).mean(1)
+    return float(steps[frames[1:] & frames[:-1]].mean())
+
+
+def lip_sync(recording: Recording) -> tuple[float, float]:
+    """(correlation, lag s) of loudness and opening: how far the mouth is from its own rest, both smoothed to syllables.
+
+    A positive lag: the lips come after the sound.
+    """
+    step = 0.02
+    grid = np.arange(recording.time[0], recording.time[-1], step)
+    closed = np.median(recording.mouth[recording.rest()], axis=0)
+    opening = np.interp(grid, recording.time, np.abs(recording.mouth - closed).mean(1))
+    loudness = np.interp(grid, recording.time, np.sqrt(recording.loudness))
+    kernel = np.hanning(round(0.3 / step))
+    opening, loudness = (np.convolve(x - x.mean(), kernel, "same") for x in (opening, loudness))
+    lags = range(-round(0.4 / step), round(0.4 / step) + 1)
+    scores = [float(np.corrcoef(np.roll(loudness, lag), opening)[0, 1]) for lag in lags]
+    best = int(np.argmax(scores))
+    return scores[best], lags[best] * step
+
+
+def voice(tmp: Path) -> Path:
+    """Somebody speaking (synthesized, else recorded, else a vowel that opens and closes), then REST s of silence."""
+    path = tmp / "voice.wav"
+    if espeak := shutil.which("espeak-ng"):
+        subprocess.run([espeak, "-v", "en-us", "-s", "150", "-w", str(path), SENTENCE], check=True)
+    elif (recorded := TESTDATA / "speech" / "LJ001-0002_en.wav").exists():
+        shutil.copy(recorded, path)
+    else:
+        write_wav(path, (20_000 * voice_like(4.0)).astype(np.int16), RATE)
+    with wave.open(str(path)) as file:
+        rate, samples = file.getframerate(), np.frombuffer(file.readframes(file.getnframes()), np.int16)
+    write_wav(path, np.concatenate([samples, np.zeros(round(REST * rate), np.int16)]), rate)
+    return path
+
+
+def write_wav(path: Path, samples: NDArray[np.int16], rate: int) -> None:
+    with wave.open(str(path), "wb") as file:
+        file.setparams((1, 2, rate, 0, "NONE", ""))
+        file.writeframes(samples.tobytes())
+
+
+def seconds_of(path: Path) -> float:
+    with wave.open(str(path)) as file:
+        return file.getnframes() / file.getframerate()
+
+
+@contextmanager
+def serve(avatars: Path) -> Iterator[str]:
+    """The real server in a process of its own; its address."""
+    command = [sys.executable, "run_server.py", "serve", "--port", "0", "--avatars", str(avatars)]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert process.stdout is not None
+    said: list[str] = []
+    try:
+        for line in process.stdout:
+            said.append(line)
+            if line.startswith(READY):
+                break
+        else:
+            raise AssertionError("the server did not start:\n" + "".join(said))
+        yield line.removeprefix(READY).strip()
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+@pytest.fixture(scope="module")
+def address(demo_avatar_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    avatars = tmp_path_factory.mktemp("avatars")
+    shutil.copy(demo_avatar_path, avatars)
+    with serve(avatars) as url:
+        yield url
+
+
+@pytest.fixture
+def call(address: str) -> Iterator[Callable[..., Visit]]:
+    """Opens the page and waits for the demo person's live picture; closes everything at the end."""
+    open_now: list[Any] = []
+
+    def make(*flags: str) -> Visit:
+        manager = open_browser(*flags)
+        browser: Browser = manager.__enter__()
+        open_now.append(manager)
+        guest = Visit(browser)
+        guest.page.goto(address)
+        expect(guest.page.locator(LIVE)).to_be_visible(timeout=60_000)
+        return guest
+
+    yield make
+    for manager in open_now:
+        manager.__exit__(None, None, None)
+
+
+def picture(guest: Visit) -> NDArray[np.uint8]:
+    """(H, W, 3) RGB of the picture as it is received now."""
+    width, height, pixels = guest.page.evaluate("""() => {
+      const video = document.querySelector("#stage video");
+      const canvas = new OffscreenCanvas(video.videoWidth, video.videoHeight);
+      const context = canvas.getContext("2d");
+      context.drawImage(video, 0, 0);
+      return [canvas.width, canvas.height, Array.from(context.getImageData(0, 0, canvas.width, canvas.height).data)];
+    }""")
+    return np.array(pixels, np.uint8).reshape(height, width, 4)[..., :3]
+
+
+def regions(guest: Visit) -> list[list[float]]:
+    """[mouth, brow] as left, top, right, bottom in shares of the picture, found in it; both of the same size."""
+    rgb = picture(guest)
+    people = Tracker(body=False, hands=False).track(np.ascontiguousarray(rgb))
+    assert people and people[0].face is not None, "no face in the received picture"
+    points = people[0].face.landmarks[:, :2] / [rgb.shape[1], rgb.shape[0]]
+    corners, brow = points[[61, 291]], points[9]  # MediaPipe's corners of the mouth, and the middle of the brows
+    half = np.array([1.0, 0.9]) * 0.65 * np.abs(corners[1] - corners[0])[0]
+    middle = (points[13] + points[14]) / 2
+    return [[*(at - half), *(at + half)] for at in (middle, brow - [0, half[1]])]
+
+
+def test_the_demo_person_is_alive_while_nobody_speaks(call: Callable[..., Visit], address: str) -> None:
+    guest = call()
+    before = guest.grab()
+    deadline = time.monotonic() + 15
+    while np.abs(np.subtract(before, guest.grab())).mean() < 0.3:
+        assert time.monotonic() < deadline, "the picture stands still"
+        time.sleep(0.2)
+    assert guest.foreign_addresses(address) == []
+    assert guest.errors == []
+
+
+def test_the_lips_move_with_a_sound_file_and_rest_in_silence(
+    call: Callable[..., Visit], tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    guest, sound = call(), voice(tmp_path)
+    guest.page.get_by_role("button", name="Turn the sound on").click()
+    guest.page.evaluate(RECORD, regions(guest))
+    time.sleep(1)
+    guest.page.set_input_files("#sound-input", sound)
+    expect(guest.page.locator("#stage.speaking")).to_be_visible(timeout=30_000)
+    time.sleep(seconds_of(sound) + 1)
+    check(Recording.read(guest.page), record_property)
+
+
+def test_the_lips_move_with_the_microphone(
+    call: Callable[..., Visit], tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    sound = voice(tmp_path)
+    guest = call(f"--use-file-for-fake-audio-capture={sound}%noloop")
+    guest.page.evaluate(RECORD, regions(guest))
+    time.sleep(1)
+    guest.page.get_by_label("Cancel echo").evaluate("box => { box.checked = false }")
+    guest.page.get_by_label("Hear yourself").evaluate("box => { box.checked = true }")
+    guest.page.get_by_role("button", name="Microphone").click()
+    expect(guest.page.locator("#stage.speaking")).to_be_visible(timeout=30_000)
+    time.sleep(seconds_of(sound) + 2)
+    check(Recording.read(guest.page), record_property)
+
+
+def check(recording: Recording, record_property: Callable[[str, object], None]) -> None:
+    speech, rest = recording.speech(), recording.rest()
+    assert speech.sum() > 10 and rest.sum() > 10, "there must be frames with sound and frames without"
+    moving, resting = movement(recording.mouth, speech), movement(recording.mouth, rest)
+    brow = movement(recording.brow, speech)
+    correlation, lag = lip_sync(recording)
+    figures = {"moving": moving, "resting": resting, "brow": brow, "correlation": correlation, "lag": lag}
+    for name, value in figures.items():
+        record_property(name, round(value, 3))
+    assert moving > 2 * resting, figures
+    assert moving > 1.5 * brow, figures
+    assert correlation > 0.4 and abs(lag) <= 0.2, figures
+
+
+def test_speech_ends_at_once_when_it_is_stopped(call: Callable[..., Visit], tmp_path: Path) -> None:
+    guest, sound = call(), voice(tmp_path)
+    guest.page.set_input_files("#sound-input", sound)
+    expect(guest.page.locator("#stage.speaking")).to_be_visible(timeout=30_000)
+    guest.page.get_by_role("button", name="Stop").click()
+    expect(guest.page.locator("#stage.speaking")).to_have_count(0, timeout=5000)
+
+
+def test_an_own_photo_becomes_a_person_on_the_same_page(call: Callable[..., Visit], address: str) -> None:
+    guest = call()
+    astronaut = Path(str(skimage.data.__file__)).with_name("astronaut.png")
+    guest.page.set_input_files("#photo-input", astronaut)
+    guest.page.get_by_label("Name").fill("Eileen")
+    guest.page.get_by_role("button", name="Build the avatar").click()
+    expect(guest.page.get_by_role("progressbar")).to_be_visible(timeout=10_000)
+    over = guest.page.locator("#upload-error:not([hidden]), #gallery li:nth-child(2)")
+    over.wait_for(timeout=180_000)
+    assert guest.page.locator("#upload-error").is_hidden(), guest.page.locator("#upload-error").text_content()
+    expect(guest.page.locator("#name")).to_have_text("Eileen", timeout=10_000)
+    expect(guest.page.locator(LIVE)).to_be_visible(timeout=30_000)
+    assert guest.page.locator("#gallery strong").all_text_contents()[-1] == "Eileen"
+    assert guest.foreign_addresses(address) == []
+    assert guest.errors == []
+
+
+def test_a_photo_without_a_person_is_refused_in_words(call: Callable[..., Visit]) -> None:
+    guest = call()
+    cat = Path(str(skimage.data.__file__)).with_name("chelsea.png")
+    guest.page.set_input_files("#photo-input", cat)
+    guest.page.get_by_role("button", name="Build the avatar").click()
+    refusal = guest.page.locator("#upload-error-words")
+    expect(refusal).to_be_visible(timeout=120_000)
+    words = refusal.text_content() or ""
+    assert "face" in words.lower() or "person" in words.lower(), words
+    assert "Traceback" not in words and "Error" not in words, words
