@@ -129,7 +129,7 @@ class BodyModel:
         expression, pose = self._sparse
         return SkinnedMesh(
             np.ascontiguousarray(vertices), self.faces, np.ascontiguousarray(joints), self.parents, index, weight,
-            expression, self.pose_feature, pose,
+            expression, self.pose_feature, pose, self._joint_expression,
         )  # fmt: skip
 
     @functools.cached_property
@@ -138,6 +138,12 @@ class BodyModel:
         k = int((self.weights != 0).sum(1).max())
         index = np.argsort(-np.abs(self.weights), axis=1, kind="stable")[:, :k]
         return index.astype(np.uint8), np.take_along_axis(self.weights, index, 1)
+
+    @functools.cached_property
+    def _joint_expression(self) -> F32 | None:
+        """(J, 3, E) how expressions carry the joints along; None under 0.1 mm, as on the open human."""
+        moved = np.einsum("jv,vde->jde", self.joint_regressor, self.expression_dirs, optimize=True)
+        return np.ascontiguousarray(moved) if np.abs(moved).max(initial=0) > 1e-4 else None
 
     @functools.cached_property
     def _sparse(self) -> tuple[SparseDirections, SparseDirections]:

@@ -10,8 +10,11 @@ from __future__ import annotations
 
 import os
 import tempfile
+import zipfile
+import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -154,7 +157,7 @@ class MotionTrack:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write an npz with SMPL-X key names (global_orient, body_pose, ...); nothing half written stays."""
         p, T = self.pose, len(self)
-        arrays = {
+        arrays: dict[str, Any] = {
             "time": self.time, "face": self.face, "arkit_names": np.array(ARKIT), "weight": self.weight,
             "global_orient": p[:, 0], "body_pose": p[:, 1:22].reshape(T, 63), "jaw_pose": p[:, JAW],
             "leye_pose": p[:, LEFT_EYE], "reye_pose": p[:, RIGHT_EYE], "left_hand_pose": p[:, 25:40].reshape(T, 45),
@@ -182,7 +185,7 @@ class MotionTrack:
         try:
             with np.load(path, allow_pickle=False) as z:
                 data = {k: z[k] for k in z.files}
-        except (OSError, ValueError, EOFError) as e:
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as e:
             raise ValueError(f"{path}: not a motion npz ({e})") from e
         return _track_from_smplx(data, str(path))
 

@@ -1,7 +1,8 @@
 """Linear blend skinning of a mesh whose identity is baked in: expression, pose correctives, joints, vertices.
 
 The arithmetic of SMPL (Loper et al. 2015, eq. 2-10) and SMPL-X, with the shape blended once beforehand and the
-expression and pose directions kept sparse. Joints are taken at the baked identity; expressions do not move them.
+expression and pose directions kept sparse. Joints are taken at the baked identity; where a model's expressions move
+them by more than a hair, they follow.
 Numba kernels release the GIL and allocate nothing.
 """
 
@@ -73,11 +74,12 @@ class SkinnedMesh:
     expression: SparseDirections  # (E) of the face model
     pose_feature: I32  # (P,) index into the 9 (J - 1) entries of R - I
     pose_corrective: SparseDirections  # (P)
+    joint_expression: F32 | None = None  # (J, 3, E) m per unit, of models whose expressions carry the joints along
 
 
 @nb.njit(cache=True, nogil=True, fastmath=True)
 def joint_transforms(pose, joints, parents, rotations, transforms):  # type: ignore[no-untyped-def]
-    """pose (J, 3) axis-angle -> rotations (J, 3, 3) local, transforms (J, 3, 4) rest-to-posed, both float32, in place."""
+    """pose (J, 3) axis-angle -> rotations (J, 3, 3) local, transforms (J, 3, 4) rest-to-posed; both in place."""
     J = pose.shape[0]
     for j in range(J):
         x, y, z = np.float64(pose[j, 0]), np.float64(pose[j, 1]), np.float64(pose[j, 2])
@@ -175,7 +177,8 @@ class Poser:
     ) -> F32:
         """Posed vertices (V, 3) in world metres; a reused buffer unless out is given."""
         m = self.mesh
-        joint_transforms(pose, m.joints, m.parents, self.rotations, self.transforms)
+        joints = m.joints if m.joint_expression is None else m.joints + m.joint_expression @ expression
+        joint_transforms(pose, joints, m.parents, self.rotations, self.transforms)
         rest = self.rest(expression, *extra)
         if m.pose_corrective.count:
             feature = (self.rotations[1:] - self._identity).reshape(-1)[m.pose_feature]
