@@ -293,11 +293,12 @@ class Session:
             samples = self.performer.voice(n * AUDIO_FRAME, AUDIO_FRAME)
             hearers = [v.audio for v in self.viewers.values() if v.live and v.audio]
             if hearers:
-                await self._send_audio(samples, n * AUDIO_FRAME, hearers)
+                self._send_audio(samples, n * AUDIO_FRAME, hearers)
             n += 1
 
-    async def _send_audio(self, samples: NDArray[np.int16], start: int, hearers: list[AudioTrack]) -> None:
-        packet = await self._loop.run_in_executor(self._workers.sound, self._audio.encode, samples, start)
+    def _send_audio(self, samples: NDArray[np.int16], start: int, hearers: list[AudioTrack]) -> None:
+        # Encoded right here: 0.15 ms, where handing it to a thread and back costs more and comes late on a busy machine.
+        packet = self._audio.encode(samples, start)
         if packet is None:
             return
         for track in hearers:
