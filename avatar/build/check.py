@@ -24,18 +24,29 @@ def vertices(avatar: Avatar, state: State) -> NDArray[np.float32]:
     ).copy()
 
 
+def draw(avatar: Avatar, state: State, camera: Camera | None = None) -> NDArray[np.float32]:
+    """(H, W, 4) RGB times alpha, and alpha; by the avatar's own camera unless another is given."""
+    return cpu.draw(vertices(avatar, state), avatar.mesh.faces, avatar.occluder, avatar.gaussians, camera or avatar.camera)
+
+
 def likeness(avatar: Avatar, rgb: NDArray[np.uint8], alpha: NDArray[np.float32], camera: Camera) -> tuple[float, float]:
     """PSNR (dB) and SSIM of the photo state over the background against the photo, inside the matte; at `camera`'s size."""
-    drawn = cpu.draw(vertices(avatar, avatar.photo), avatar.mesh.faces, avatar.occluder, avatar.gaussians, camera)
+    drawn = draw(avatar, avatar.photo, camera)
     size = (camera.width, camera.height)
-    resize = lambda a: a if a.shape[1::-1] == size else cv2.resize(a, size, interpolation=cv2.INTER_AREA)  # noqa: E731
-    photo = resize(rgb).astype(np.float64) / 255
-    picture = drawn[..., :3] + (1 - drawn[..., 3:]) * (resize(avatar.background) / 255.0)
+    photo = resized(rgb, size).astype(np.float64) / 255
+    picture = drawn[..., :3] + (1 - drawn[..., 3:]) * (resized(avatar.background, size) / 255.0)
     picture = np.round(picture.clip(0, 1) * 255) / 255
-    inside = resize(alpha) > 0.5
+    inside = resized(alpha, size) > 0.5
     error = float(((picture - photo)[inside] ** 2).mean())
     _, similar = structural_similarity(photo, picture, channel_axis=2, data_range=1.0, full=True)
     return -10 * float(np.log10(max(error, 1e-10))), float(similar[inside].mean())
+
+
+def resized(picture: NDArray, size: tuple[int, int]) -> NDArray:
+    """(h, w[, c]) at (width, height): averaged when it shrinks, cubic when it grows."""
+    if picture.shape[1::-1] == size:
+        return picture
+    return cv2.resize(picture, size, interpolation=cv2.INTER_AREA if size[0] < picture.shape[1] else cv2.INTER_CUBIC)
 
 
 def holes(avatar: Avatar) -> dict[int, float]:
@@ -63,7 +74,7 @@ def preview(avatar: Avatar, side: int = 320) -> NDArray[np.uint8]:
     x0, y0, w, h = (round(v) for v in avatar.view)
     k = side / max(w, h)
     camera = avatar.camera.window(x0, y0, w, round(w * k), round(h * k))
-    drawn = cpu.draw(vertices(avatar, avatar.neutral), avatar.mesh.faces, avatar.occluder, avatar.gaussians, camera)
+    drawn = draw(avatar, avatar.neutral, camera)
     back = cv2.resize(
         avatar.background[y0 : y0 + h, x0 : x0 + w], (camera.width, camera.height), interpolation=cv2.INTER_AREA
     )

@@ -28,10 +28,13 @@ from models.matting import push_pull
 from models.motion import HEAD, JOINT
 
 RIDGE_SEEN, RIDGE_UNDERLAY, RIDGE_HIDDEN, RIDGE_FRINGE = 0.02, 0.1, 1.0, 5.0  # towards the first colour
+RIDGE_EDGE = 10.0  # how much more where the matte is half transparent: there the background's share is uncertain
 STEPS = 25
 RIM_DIRECTIONS = 96
-DARK = np.array([0.20, 0.07, 0.06])  # the depth of a mouth
-TEETH, LOWER_TEETH, TONGUE = np.array([0.82, 0.78, 0.72]), np.array([0.74, 0.70, 0.64]), np.array([0.50, 0.22, 0.21])
+WHITE = np.array([0.80, 0.77, 0.74])  # of an eye in good light, as it is seen beside lids
+DARK = np.array([0.16, 0.055, 0.05])  # the depth of a mouth
+TEETH, LOWER_TEETH = np.array([0.80, 0.76, 0.69]), np.array([0.62, 0.58, 0.52])
+TONGUE = np.array([0.42, 0.19, 0.18])
 
 
 def sample(image: NDArray, pixels: NDArray) -> F64:
@@ -48,6 +51,9 @@ def sample(image: NDArray, pixels: NDArray) -> F64:
 def first_colours(model: BodyModel, o: Observation, mesh: UnionMesh, seeds: Seeds) -> F64:
     """(N, 3): the photo's where it shows the Gaussian, the fill elsewhere."""
     vertex, skin_tone = _vertex_colours(model, o, mesh)
+    brushes = _eye_brushes(model, o, mesh, seeds, skin_tone)
+    white = np.mean([b.sclera for b in brushes.values()], 0) if brushes else WHITE * skin_tone.mean() / 0.55
+    vertex = _inside_of_mouth(model, vertex, white)
     corners = mesh.skin.faces[seeds.face]
     on_body = corners.max(1) < mesh.body_vertices
     c = corners.clip(0, mesh.body_vertices - 1)
@@ -55,12 +61,23 @@ def first_colours(model: BodyModel, o: Observation, mesh: UnionMesh, seeds: Seed
     colour = np.where(on_body[:, None], np.einsum("nk,nkc->nc", w, vertex[c]), skin_tone)
     shown = seeds.seen | seeds.drawn
     colour[shown] = sample(o.foreground, seeds.pixel[shown])
-    _colour_eyes(model, o, mesh, seeds, colour, skin_tone)
-    card = (mesh.part[seeds.face] == anatomy.CARD) & ~shown
-    if card.any() and mesh.card_core is not None:
-        teeth = push_pull(o.foreground, mesh.card_core.astype(np.float32))
-        colour[card] = sample(teeth, seeds.pixel[card])
+    for part, brush in brushes.items():
+        unseen = (mesh.part[seeds.face] == part) & ~seeds.seen
+        colour[unseen] = brush(_eye_angles(mesh, seeds, part)[unseen[mesh.part[seeds.face] == part]])
+    part = mesh.part[seeds.face]
+    for sheet, visible in ((anatomy.CARD, mesh.card_core), (anatomy.SHELL, _shell_seen(o, seeds, part))):
+        hidden = (part == sheet) & ~shown
+        if hidden.any() and visible is not None:  # what continues under something nearer looks as it does beside it
+            colour[hidden] = sample(push_pull(o.foreground, visible.astype(np.float32)), seeds.pixel[hidden])
     return colour.clip(0, 1)
+
+
+def _shell_seen(o: Observation, seeds: Seeds, part: NDArray) -> NDArray[np.bool_]:
+    """(H, W) pixels that hold a Gaussian of the shell, away from the matte's edge."""
+    seen = np.zeros(o.alpha.shape, bool)
+    q = seeds.pixel[seeds.seen & (part == anatomy.SHELL)].astype(int)
+    seen[q[:, 1], q[:, 0]] = True
+    return seen & (o.alpha > 0.95)
 
 
 def _vertex_colours(model: BodyModel, o: Observation, mesh: UnionMesh) -> tuple[F64, F64]:
@@ -80,7 +97,7 @@ def _vertex_colours(model: BodyModel, o: Observation, mesh: UnionMesh) -> tuple[
     right = hold[:, None] * np.where(known[:, None], colours, tone)
     filled = sl.splu((L + sp.diags(hold)).tocsc()).solve(right)
     filled = _fill_from_rim(model, o, filled, known, pixels)
-    return _inside_of_mouth(model, filled, tone), tone
+    return filled, tone
 
 
 def _seen_vertices(o: Observation, mesh: UnionMesh, body: NDArray, points: F64, pixels: F64) -> NDArray[np.bool_]:
@@ -149,10 +166,10 @@ def _rim_colours(o: Observation, centre: NDArray) -> F64:
     return np.stack([np.convolve(wrapped[:, c], np.ones(5) / 5, "valid") for c in range(3)], 1)
 
 
-def _inside_of_mouth(model: BodyModel, colours: F64, tone: F64) -> F64:
-    """Cavity that darkens with depth, shaded teeth, a low dark tongue."""
+def _inside_of_mouth(model: BodyModel, colours: F64, white: F64) -> F64:
+    """Cavity that darkens with depth, shaded teeth, a low dark tongue; in the light that makes the eyes' white `white`."""
     a = anatomy.of(model)
-    light = float(np.clip(tone.mean() / 0.55, 0.35, 1.25))
+    light = white / WHITE
     v = model.v_template
     lips_z = v[a.landmark_corners[[13, 14, 78, 308]]].reshape(-1, 3)[:, 2].mean()
     depth = np.clip((lips_z - v[:, 2]) / 0.02, 0, 1)[:, None]
@@ -160,37 +177,40 @@ def _inside_of_mouth(model: BodyModel, colours: F64, tone: F64) -> F64:
     inner = a.inner_mouth
     out[inner] = ((1 - depth) * colours * 0.6 + depth * DARK * light)[inner]
     for part, colour, fade in (
-        (anatomy.UPPER_TEETH, TEETH, 0.05),
-        (anatomy.LOWER_TEETH, LOWER_TEETH, 0.045),
-        (anatomy.TONGUE, TONGUE, 0.06),
-    ):
+        (anatomy.UPPER_TEETH, TEETH, 0.05), (anatomy.LOWER_TEETH, LOWER_TEETH, 0.045), (anatomy.TONGUE, TONGUE, 0.06),
+    ):  # fmt: skip
         mask = a.of_part(part)
         z = v[mask, 2]
         out[mask] = colour * light * np.clip(1 - (z.max() - z) / fade, 0.25, 1)[:, None]
     return out
 
 
-def _colour_eyes(model: BodyModel, o: Observation, mesh: UnionMesh, seeds: Seeds, colour: F64, tone: F64) -> None:
-    """Paint the hidden part of the eyeballs after what the photo shows of them; in place."""
-    part = mesh.part[seeds.face]
-    corners = mesh.skin.faces[seeds.face]
-    w = np.concatenate([1 - seeds.bary.sum(1, keepdims=True), seeds.bary], 1)
+def _eye_angles(mesh: UnionMesh, seeds: Seeds, part: int) -> F64:
+    """(n, 2) rad right and up from the front of an eyeball, of the Gaussians on it."""
+    on = mesh.part[seeds.face] == part
     rest = mesh.skin.vertices.astype(np.float64)
-    for p, side in ((anatomy.LEFT_EYE, "Left"), (anatomy.RIGHT_EYE, "Right")):
-        on = part == p
+    ball = eyes.sphere(rest[np.unique(mesh.skin.faces[mesh.part == part])])
+    w = np.concatenate([1 - seeds.bary[on].sum(1, keepdims=True), seeds.bary[on]], 1)
+    at = np.einsum("nk,nkc->nc", w, rest[mesh.skin.faces[seeds.face[on]]]) - ball.centre
+    d = at / np.linalg.norm(at, axis=1, keepdims=True)
+    angle = np.arccos(np.clip(d[:, 2], -1, 1))
+    return d[:, :2] * (angle / np.maximum(np.sin(angle), 1e-6))[:, None]
+
+
+def _eye_brushes(model: BodyModel, o: Observation, mesh: UnionMesh, seeds: Seeds, tone: F64) -> dict[int, eyes.Paint]:
+    """How each eyeball is painted, after what the photo shows of it; by part."""
+    brushes = {}
+    for part, side in ((anatomy.LEFT_EYE, "Left"), (anatomy.RIGHT_EYE, "Right")):
+        on = mesh.part[seeds.face] == part
         if not on.any():
             continue
-        faces = mesh.skin.faces[mesh.part == p]
-        ball = eyes.sphere(rest[np.unique(faces)])
-        posed = eyes.sphere(mesh.posed[np.unique(faces)])
-        at = np.einsum("nk,nkc->nc", w[on], rest[corners[on]]) - ball.centre
-        d = at / np.linalg.norm(at, axis=1, keepdims=True)
-        angle = np.arccos(np.clip(d[:, 2], -1, 1))
-        angles = d[:, :2] * (angle / np.maximum(np.sin(angle), 1e-6))[:, None]
         shown = seeds.seen[on]
-        white = np.full(3, 0.45 + 0.5 * tone.mean())
-        brush = eyes.paint(angles[shown], colour[on][shown], eyes.iris_angle(posed, o.landmarks, side, o.camera), white)
-        colour[on] = np.where(shown[:, None], colour[on], brush(angles))
+        posed = eyes.sphere(mesh.posed[np.unique(mesh.skin.faces[mesh.part == part])])
+        fallback = np.full(3, 0.45 + 0.5 * tone.mean()).clip(0, 0.9)
+        iris = eyes.iris_angle(posed, o.landmarks, side, o.camera)
+        colours = sample(o.foreground, seeds.pixel[on][shown])
+        brushes[part] = eyes.paint(_eye_angles(mesh, seeds, part)[shown], colours, iris, fallback)
+    return brushes
 
 
 def solve(o: Observation, mesh: UnionMesh, gaussians: Gaussians, seeds: Seeds) -> F64:
@@ -203,7 +223,7 @@ def solve(o: Observation, mesh: UnionMesh, gaussians: Gaussians, seeds: Seeds) -
     back = o.background.reshape(-1, 3)[keep] / 255.0
     b = picture - (1 - alpha[keep, None]) * back  # what the Gaussians must add over the background
     ridge = np.where(seeds.seen, RIDGE_SEEN, np.where(seeds.drawn, RIDGE_UNDERLAY, RIDGE_HIDDEN))
-    ridge = ridge * np.where(seeds.layer == LAYER["fringe"], RIDGE_FRINGE, 1.0)
+    ridge = ridge * np.where(seeds.layer == LAYER["fringe"], RIDGE_FRINGE, 1 + RIDGE_EDGE * (1 - seeds.opacity))
     return ridge_solution(A, b, gaussians.colour.astype(np.float64), ridge[:, None]).clip(0, 1)
 
 

@@ -101,7 +101,7 @@ def _in_matte(o: Observation, pixels: F64) -> NDArray[np.bool_]:
     q = np.floor(pixels).astype(int)
     beside = ((q < 0) | (q >= [W, H])).any(1)
     q = q.clip(0, [W - 1, H - 1])
-    return beside | (cv2.dilate(o.alpha, np.ones((3, 3)))[q[:, 1], q[:, 0]] > 0.5)
+    return beside | (o.alpha[q[:, 1], q[:, 0]] > 0.5)
 
 
 def _moving_weights(model: BodyModel) -> F64:

@@ -29,6 +29,8 @@ MOUTH_RADIUS, LID_RADIUS = 0.055, 0.02  # m around the lips or an eye that a cor
 MEET = 30.0  # weight of a pair's meeting against smoothness
 SMOOTH, FIRM = 3.0, 0.003
 LEAST_APERTURE = 0.2  # of an eye's width: narrower eyes of the photo are opened
+UPPER_EDGE, LOWER_EDGE, TONGUE_TOP = -0.0028, -0.0012, -0.0075  # m above the lips' seam: an opening mouth shows the
+# edges of the upper teeth first, the tongue last
 BEHIND = 0.0015  # m that teeth and tongue stay behind closed lips
 PIXEL = 0.0003  # m of the depth map that tells
 UPPER_LID_SHARE = 0.85  # of the way that is the upper lid's in a blink
@@ -61,9 +63,7 @@ def neutral(model: BodyModel, photo: F64, expression: F64, apertures: dict[str, 
     rest += _seal(model, rest)
     lip_gap = _largest_gap(model, rest, LIP_PAIRS)
     lid_gap = 0.0
-    for part in (anatomy.UPPER_TEETH, anatomy.LOWER_TEETH, anatomy.TONGUE):
-        inside = anatomy.of(model).of_part(part)
-        rest[inside, 2] -= behind_lips(model, rest, rest[inside])
+    _place_teeth(model, rest)
     lids = np.array([n.startswith(LIDS) for n in names])
     for side in ("Left", "Right"):
         rest += _clear_of_eyeball(model, rest, side)
@@ -71,6 +71,18 @@ def neutral(model: BodyModel, photo: F64, expression: F64, apertures: dict[str, 
         directions[:, :, names.index("eyeBlink" + side)] = closed - rest
         lid_gap = max(lid_gap, _largest_gap(model, closed, anatomy.LID_PAIRS[side]))
     return Neutral(rest, np.where(lids, 0.0, target), directions, lip_gap, lid_gap)
+
+
+def _place_teeth(model: BodyModel, rest: F64) -> None:
+    """Teeth and tongue where they belong behind sealed lips; in place. The photo's offsets moved them with the lips."""
+    a = anatomy.of(model)
+    seam = (a.landmark_matrix()[[13, 14]] @ rest)[:, 1].mean()
+    edges = ((anatomy.UPPER_TEETH, np.min, UPPER_EDGE), (anatomy.LOWER_TEETH, np.max, LOWER_EDGE), (anatomy.TONGUE, np.max, TONGUE_TOP))
+    for part, edge, height in edges:
+        inside = a.of_part(part)
+        front = inside & (rest[:, 2] > np.quantile(rest[inside, 2], 0.7))  # the incisors, the tongue's tip
+        rest[inside, 1] += seam + height - edge(rest[front, 1])
+        rest[inside, 2] -= behind_lips(model, rest, rest[inside])
 
 
 def behind_lips(model: BodyModel, rest: F64, points: F64) -> F64:

@@ -43,7 +43,7 @@ def read(path: Path) -> Photo:
     try:
         with python_warnings.catch_warnings():
             python_warnings.simplefilter("ignore")  # of size: checked here
-            image = Image.open(io.BytesIO(data))
+            image: Image.Image = Image.open(io.BytesIO(data))
             _check_size(name, image)
             found = (
                 ("the picture is animated; only its first frame is used",) if getattr(image, "n_frames", 1) > 1 else ()
@@ -54,6 +54,8 @@ def read(path: Path) -> Photo:
             image = _to_srgb(_upright(image))
     except Refused:
         raise
+    except Image.DecompressionBombError as e:
+        raise Refused(f"{name} claims to have far too many pixels; use one of at most {MAX_PIXELS // 10**6} megapixels") from e
     except UnidentifiedImageError as e:
         raise Refused(f"{name} is not a picture that can be read; use JPEG, PNG or WebP") from e
     except Exception as e:  # Pillow's decoders raise nearly anything on damaged files
@@ -66,7 +68,7 @@ def read(path: Path) -> Photo:
 def _check_size(name: str, image: Image.Image) -> None:
     w, h = image.size
     if w * h > MAX_PIXELS:
-        raise Refused(f"{name} claims {w} x {h} pixels; use a picture of at most {MAX_PIXELS // 1_000_000} megapixels")
+        raise Refused(f"{name} claims {w} x {h} pixels; use a picture of at most {MAX_PIXELS // 10**6} megapixels")
     if min(w, h) < LEAST_SIDE:
         raise Refused(f"{name} is {w} x {h} pixels; it must be at least {LEAST_SIDE} each way")
 

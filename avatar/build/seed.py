@@ -30,6 +30,7 @@ SEEN_BEHIND = 0.0025  # m behind the depth buffer that still counts as seen
 GRAZING = 0.35  # |cos| under which the surface gets an underlay
 LEAST_SPACING = 0.7  # px
 FINEST = LEAST_SPACING / 1.2  # spacing scale below which only a photo's noise would be redrawn
+CERTAIN = 0.95  # alpha from which the photo's colours are the person's alone
 SOFT = 0.5  # opacity under which a Gaussian belongs to the matte's fringe
 
 
@@ -42,7 +43,7 @@ class Seeds:
     layer: NDArray[np.uint8]  # (N,)
     pixel: F64  # (N, 2) where it lies in the photo
     seen: NDArray[np.bool_]  # (N,) lattice: the photo shows it
-    drawn: NDArray[np.bool_]  # (N,) takes part in the photo's picture
+    drawn: NDArray[np.bool_]  # (N,) takes part in the photo's picture, away from the matte's edge
 
     @property
     def count(self) -> int:
@@ -69,7 +70,8 @@ def seed(
     tolerance = TOLERANCE[layer[h.face]]
     hq = np.floor(h.pixel).astype(int).clip(0, [o.camera.width - 1, o.camera.height - 1])
     inside = ((h.pixel > 0) & (h.pixel < [o.camera.width, o.camera.height])).all(1)
-    drawn = inside & (depth[hq[:, 1], hq[:, 0]] > h.depth - 1.5 * tolerance)
+    safe = cv2.erode(o.alpha, np.ones((3, 3)), borderType=cv2.BORDER_REPLICATE) > CERTAIN
+    drawn = inside & safe[hq[:, 1], hq[:, 0]] & (depth[hq[:, 1], hq[:, 0]] > h.depth - 1.5 * tolerance)
     n, m = len(face), len(h.face)
     return Seeds(
         np.concatenate([face, h.face]), np.concatenate([bary, h.bary]), np.concatenate([shape, h.shape]),
@@ -185,9 +187,9 @@ class _Scatter:
 
 
 def _hidden(model, o, mesh, points, depth, reachable, spacing, random) -> _Scatter:  # type: ignore[no-untyped-def]
-    """Scatter on body and card where the photo does not see the surface, or sees it edge-on."""
+    """Scatter on all that can hide where the photo does not see the surface, or sees it edge-on."""
     faces = mesh.skin.faces
-    candidates = np.flatnonzero(reachable & (mesh.part != anatomy.SHELL))
+    candidates = np.flatnonzero(reachable & ((mesh.part != anatomy.SHELL) | mesh.occluder))
     tri = points[faces[candidates]]
     normal = np.cross(tri[:, 1] - tri[:, 0], tri[:, 2] - tri[:, 0])
     area = np.linalg.norm(normal, axis=1) / 2
@@ -204,7 +206,7 @@ def _hidden(model, o, mesh, points, depth, reachable, spacing, random) -> _Scatt
     q = np.floor(pixel).astype(int).clip(0, [camera.width - 1, camera.height - 1])
     seen = inside & (depth[q[:, 1], q[:, 0]] > X[:, 2] - SEEN_BEHIND)  # by depth: sub-pixel triangles never win the ids
     n = normal[at] / (np.linalg.norm(normal[at], axis=1, keepdims=True) + 1e-15)
-    grazing = np.abs((n * X).sum(1)) / np.linalg.norm(X, axis=1) < GRAZING
+    grazing = (np.abs((n * X).sum(1)) / np.linalg.norm(X, axis=1) < GRAZING) & (mesh.part[candidates[at]] != anatomy.SHELL)
     keep = (~seen | grazing) & ~(inside & (o.alpha[q[:, 1], q[:, 0]] < SOFT))
     at, r, X, pixel = at[keep], r[keep], X[keep], pixel[keep]
     E = np.stack([tri[at, 1] - tri[at, 0], tri[at, 2] - tri[at, 0]], 2)
@@ -222,7 +224,7 @@ def _hidden_spacing(model: BodyModel, mesh: UnionMesh, faces: NDArray) -> F64:
     out[skin] = np.where((a.head > 0.5)[corners[skin]].all(1), HIDDEN_HEAD, HIDDEN_TRUNK)
     inner = np.zeros(len(faces), bool)
     inner[skin] = a.inner_mouth[corners[skin]].any(1)
-    out[inner | ~skin] = HIDDEN_INSIDE
+    out[inner | ~skin & (part != anatomy.SHELL)] = HIDDEN_INSIDE
     return out
 
 

@@ -10,12 +10,12 @@ from avatar.build.landmarks import LEFT_EYE, LEFT_EYE_RING, LIPS_OUTER, OVAL, RI
 from avatar.build.photo import Refused
 from models.tracking import Face, Person, with_face
 
-LEAST_FACE = 40  # px of face width
+LEAST_FACE = 38  # px of face width
 SMALL_FACE = 80
 TURNED, STRONGLY_TURNED = np.radians(25), np.radians(42)
 CLOSED_EYE = 0.07  # aperture over width of the eye
 DARK, VERY_DARK = 0.16, 0.05  # median luminance of the face
-BLURRED = 0.010  # mean absolute Laplacian over contrast of the face at 128 px width
+BLURRED = 0.028  # mean absolute Laplacian over contrast of the face at 128 px width
 
 
 def choose(rgb: NDArray[np.uint8], persons: list[Person]) -> tuple[Person, list[str]]:

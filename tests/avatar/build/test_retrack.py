@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pytest
 import skimage.data
-from conftest import Built  # type: ignore[attr-defined]
 
 from avatar.build import check
 from avatar.build.retrack import Retracker
 from avatar.rig import Rig
+
+if TYPE_CHECKING:
+    from tests.avatar.build.conftest import Built
 
 
 @pytest.fixture(scope="module")
