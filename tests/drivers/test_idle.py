@@ -6,13 +6,13 @@ import pytest
 from drivers.idle import Idle, Style, blink_at, saccade_time
 from models.motion import ARKIT, GROUP, HEAD, JOINT, JOINT_GROUP, NECK, A
 
-RATE = 100
-MINUTES = 10
+RATE = 60
+MINUTES = 5
 
 
 @pytest.fixture(scope="module")
 def film():
-    """(face (T, 52), pose (T, 55, 3)) of ten minutes at 100 Hz."""
+    """(face (T, 52), pose (T, 55, 3)) of five minutes at 60 Hz."""
     idle = Idle(3)
     motions = [idle.motion(t / RATE) for t in range(MINUTES * 60 * RATE)]
     return np.stack([m.face for m in motions]), np.stack([m.pose for m in motions])

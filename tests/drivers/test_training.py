@@ -123,11 +123,11 @@ def test_the_fit_learns_what_can_be_learned_and_is_repeatable():
     features = rng.normal(0, 0.3, (400, FRAMES, 384)).astype(np.float16)
     np.put_along_axis(features, labels[..., None], 3.0, 2)
     data = Windows(features, labels, np.full(400, "x"))
-    head = fit(data, np.ones(400), iterations=150)
+    head = fit(data, np.ones(400), iterations=80)
     heard = head(features.reshape(-1, 384).astype(np.float32))
     assert (heard.visemes.argmax(1) == labels.reshape(-1)).mean() > 0.97
     assert ((heard.closure > 0.5) == (labels.reshape(-1) == PP)).mean() > 0.97
-    again = fit(data, np.ones(400), iterations=150)
+    again = fit(data, np.ones(400), iterations=80)
     assert np.array_equal(head.w1, again.w1) and np.array_equal(head.b2, again.b2)
 
 
