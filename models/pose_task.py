@@ -16,7 +16,7 @@ import flatbuffers
 
 # Fields of the TFLite root table, tensorflow/compiler/mlir/lite/schema/schema.fbs: Model.
 MODEL_FIELDS = 8
-SUBGRAPHS, BUFFERS, METADATA = 2, 4, 6
+VERSION, SUBGRAPHS, BUFFERS, METADATA = 0, 2, 4, 6
 SUBGRAPH_TENSORS, SUBGRAPH_OUTPUTS, TENSOR_NAME = 0, 2, 3
 ALIGNMENT = 64  # of the old bytes; TFLite itself asks 16 for tensor data
 
@@ -98,68 +98,86 @@ def _image_metadata(name: str, mean: float, std: float, outputs: list[str]) -> b
     return bytes(b.Output())
 
 
+class _Front:
+    """The bytes put in front of a net, written forward, with offsets to each other and into the net."""
+
+    def __init__(self) -> None:
+        self.out = bytearray(struct.pack("<I4s", 0, b"TFL3"))
+        self.into_net: list[tuple[int, int]] = []  # (where an offset stands, position in the net that it refers to)
+
+    def align(self, to: int = 4) -> int:
+        self.out += bytes(-len(self.out) % to)
+        return len(self.out)
+
+    def link(self, at: int, to: int) -> None:
+        """Write at `at` the offset to `to`."""
+        struct.pack_into("<I", self.out, at, to - at)
+
+    def table(self, slots: list[int], size: int) -> int:
+        """A table's vtable and its empty fields, `size` bytes in all; slots: offsets of its fields, 0 for absent."""
+        vtable = self.align()
+        self.out += struct.pack(f"<HH{len(slots)}H", 4 + 2 * len(slots), size, *slots)
+        table = self.align()
+        self.out += struct.pack("<i", table - vtable) + bytes(size - 4)
+        return table
+
+    def vector(self, old: list[int]) -> tuple[int, int]:
+        """A vector of these tables of the net and of a new one; -> (its position, that of the new one's offset)."""
+        vector = self.align()
+        self.out += struct.pack("<I", len(old) + 1) + bytes(4 * (len(old) + 1))
+        self.into_net += [(vector + 4 + 4 * k, position) for k, position in enumerate(old)]
+        return vector, vector + 4 + 4 * len(old)
+
+    def root(self, net: bytes) -> tuple[int, list[int]]:
+        """The net's root table again, its vectors of buffers and metadata left open; -> (its position, its slots)."""
+        old = _u32(net, 0)
+        fields = [_field(net, old, i) for i in range(MODEL_FIELDS)]
+        slots = [4 + 4 * i if at is not None or i == METADATA else 0 for i, at in enumerate(fields)]
+        table = self.table(slots, 4 + 4 * MODEL_FIELDS)
+        self.link(0, table)
+        for i, at in enumerate(fields):
+            if at is None or i in (BUFFERS, METADATA):
+                continue
+            if i == VERSION:  # the one field that is a number
+                self.out[table + slots[i] : table + slots[i] + 4] = net[at : at + 4]
+            else:
+                self.into_net.append((table + slots[i], at + _u32(net, at)))
+        return table, slots
+
+    def before(self, net: bytes) -> bytes:
+        start = self.align(ALIGNMENT)
+        for at, position in self.into_net:
+            self.link(at, start + position)
+        return bytes(self.out) + net
+
+
 def with_metadata(net: bytes, name: str, mean: float, std: float) -> bytes:
     """A TFLite net with image metadata in front; the net's own bytes follow unchanged."""
     if net[4:8] != b"TFL3":
         raise ValueError(f"{name} is not a TFLite net")
-    root = _u32(net, 0)
+    old = _u32(net, 0)
+    buffers = _vector(net, old, BUFFERS)
     metadata = _image_metadata(name, mean, std, output_names(net))
-    buffers, entries = _vector(net, root, BUFFERS), _vector(net, root, METADATA)
-    out = bytearray()
-    links: list[tuple[int, int]] = []  # (where an offset stands, position in `net` that it refers to)
 
-    def align(to: int) -> int:
-        out.extend(bytes(-len(out) % to))
-        return len(out)
+    front = _Front()
+    root, slots = front.root(net)
+    new = {}  # field -> where the offset of its vector's new table stands
+    for field, tables in ((BUFFERS, buffers), (METADATA, _vector(net, old, METADATA))):
+        vector, new[field] = front.vector(tables)
+        front.link(root + slots[field], vector)
 
-    def link(at: int, to: int) -> None:  # an offset to something in front
-        struct.pack_into("<I", out, at, to - at)
+    entry = front.table([4, 8], 12)  # Metadata: name, buffer
+    front.link(new[METADATA], entry)
+    struct.pack_into("<I", front.out, entry + 8, len(buffers))  # the new buffer is the last
+    front.link(entry + 4, front.align())
+    front.out += struct.pack("<I16s", 15, b"TFLITE_METADATA")
 
-    # Root table: its vtable at 8, then eight slots of four bytes; absent fields have no slot in the vtable.
-    out += struct.pack("<I4s", 0, b"TFL3")
-    present = [i for i in range(MODEL_FIELDS) if i == METADATA or _field(net, root, i) is not None]
-    slots = [4 + 4 * i if i in present else 0 for i in range(MODEL_FIELDS)]
-    out += struct.pack(f"<HH{MODEL_FIELDS}H", 4 + 2 * MODEL_FIELDS, 4 + 4 * MODEL_FIELDS, *slots)
-    table = align(4)
-    out += struct.pack("<i", table - 8) + bytes(4 * MODEL_FIELDS)
-    link(0, table)
-    for i in present:
-        at = _field(net, root, i)
-        if at is None or i in (BUFFERS, METADATA):
-            continue
-        if i == 0:  # version: the one field that is a number
-            out[table + slots[i] : table + slots[i] + 4] = net[at : at + 4]
-        else:
-            links.append((table + slots[i], at + _u32(net, at)))
-
-    new_vectors = []
-    for i, old in ((BUFFERS, buffers), (METADATA, entries)):
-        vector = align(4)
-        out += struct.pack("<I", len(old) + 1) + bytes(4 * (len(old) + 1))
-        link(table + slots[i], vector)
-        links += [(vector + 4 + 4 * k, position) for k, position in enumerate(old)]
-        new_vectors.append(vector + 4 + 4 * len(old))
-
-    out += struct.pack("<HHHH", 8, 12, 4, 8)  # vtable of Metadata: name, buffer
-    entry = len(out)
-    out += struct.pack("<iII", 8, 0, len(buffers))
-    link(new_vectors[1], entry)
-    link(entry + 4, align(4))
-    out += struct.pack("<I16s", 15, b"TFLITE_METADATA")
-
-    vtable = align(4)
-    out += struct.pack("<HHH", 6, 8, 4)  # of Buffer: data
-    buffer = align(4)
-    out += struct.pack("<iI", buffer - vtable, 0)
-    link(new_vectors[0], buffer)
-    out += bytes((12 - len(out)) % 16)  # so that the data behind their length stand at a multiple of 16
-    link(buffer + 4, len(out))
-    out += struct.pack("<I", len(metadata)) + metadata
-
-    start = align(ALIGNMENT)
-    for at, position in links:
-        link(at, start + position)
-    return bytes(out) + net
+    buffer = front.table([4], 8)  # Buffer: data
+    front.link(new[BUFFERS], buffer)
+    front.out += bytes((12 - len(front.out)) % 16)  # so that the data behind their length stand at a multiple of 16
+    front.link(buffer + 4, len(front.out))
+    front.out += struct.pack("<I", len(metadata)) + metadata
+    return front.before(net)
 
 
 def bundle(members: dict[str, bytes]) -> bytes:
