@@ -47,6 +47,7 @@ class Api:
     def routes(self) -> list[web.RouteDef]:
         return [
             web.get("/healthz", self.health), web.get("/metrics", self.metrics),
+            web.get("/voices/demo", self.demo_voice),
             web.get("/avatars", self.list_avatars), web.post("/avatars", self.build_avatar),
             web.get("/avatars/{id}", self.show_avatar), web.delete("/avatars/{id}", self.remove_avatar),
             web.get("/avatars/{id}/preview.webp", self.preview),
@@ -68,6 +69,11 @@ class Api:
 
     async def metrics(self, request: web.Request) -> web.Response:
         return web.Response(body=self._metrics.text(), headers={"Content-Type": CONTENT_TYPE})
+
+    async def demo_voice(self, request: web.Request) -> web.StreamResponse:
+        if not self.config.demo_voice:
+            raise Problem(404, "there is no demo voice", "name a sound file as demo_voice in the settings")
+        return web.FileResponse(self.config.demo_voice, headers={"Cache-Control": "no-cache"})
 
     # ---- avatars --------------------------------------------------------------------------------------------
 

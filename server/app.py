@@ -93,6 +93,7 @@ def make_app(config: Config, parts: Parts | None = None) -> web.Application:
     app = web.Application(middlewares=[errors_as_json, guard(config)], client_max_size=1 << 20)
     app[API], app[PARTS] = api, parts
     app.on_response_prepare.append(add_headers)
+    app.on_shutdown.append(_end)
     app.cleanup_ctx.append(_life)
     app.add_routes(api.routes())
     app.router.add_get("/{path:.*}", Page(config.client).serve)
@@ -100,7 +101,7 @@ def make_app(config: Config, parts: Parts | None = None) -> web.Application:
 
 
 async def _life(app: web.Application) -> AsyncIterator[None]:
-    """Start the threads and queues with the loop; stop them in order: viewers, sessions, threads, builds."""
+    """Start the threads and queues with the loop; after `_end`, stop the threads."""
     api = app[API]
     if api.config.udp_ports:
         aiortc_compat.use_udp_ports(asyncio.get_running_loop(), *api.config.udp_ports)
@@ -115,8 +116,13 @@ async def _life(app: web.Application) -> AsyncIterator[None]:
         )
         yield
         warming.cancel()
-        await api.sessions.close()
-        await api.jobs.close()
+        await asyncio.to_thread(workers.close)
+
+
+async def _end(app: web.Application) -> None:
+    """Before open requests are waited for: what they wait for ends."""
+    await app[API].sessions.close()
+    await app[API].jobs.close()
 
 
 async def _warm(parts: Parts, workers: Workers) -> None:

@@ -24,6 +24,7 @@ class Config:
     host: str = "127.0.0.1"  # this machine only; 0.0.0.0 for all, behind TLS (docs/deployment.md)
     port: int = 8080  # 0: any free port
     avatars: Path = ROOT / "avatars"  # folder of .avatar files
+    demo_voice: str = ""  # a sound file behind the page's demo button; none: no button
     client: Path = ROOT / "client_web" / "dist"  # the built page
     origins: tuple[str, ...] = ()  # other names the page is reached by, such as https://talk.example.org
 
@@ -109,6 +110,8 @@ def _check(c: Config) -> None:
     for name in ("width", "height"):
         if getattr(c, name) % 2:
             raise ConfigError(f"setting {name} is {getattr(c, name)}; it must be even, as video halves its colours")
+    if c.demo_voice and not Path(c.demo_voice).is_file():
+        raise ConfigError(f"setting demo_voice is {c.demo_voice!r}, which is not a file")
     if c.udp_ports and not (len(c.udp_ports) == 2 and 1024 <= c.udp_ports[0] <= c.udp_ports[1] <= 65535):
         raise ConfigError(f"setting udp_ports is {c.udp_ports}; give the first and the last port, from 1024 to 65535")
     for server in c.ice_servers:

@@ -244,6 +244,7 @@ class Session:
             await close()
         await asyncio.gather(*(self.remove(v) for v in list(self.viewers)))
         await asyncio.gather(self._pump, return_exceptions=True)
+        self._workers.render.call(self.performer.close)  # there, so that no frame is being drawn
 
     # ---- the picture: render and encode threads -------------------------------------------------------------
 
@@ -297,7 +298,7 @@ class Session:
             n += 1
 
     def _send_audio(self, samples: NDArray[np.int16], start: int, hearers: list[AudioTrack]) -> None:
-        # Encoded right here: 0.15 ms, where handing it to a thread and back costs more and comes late on a busy machine.
+        # Encoded right here: 0.15 ms. Handing it to a thread and back costs more, and comes late on a busy machine.
         packet = self._audio.encode(samples, start)
         if packet is None:
             return

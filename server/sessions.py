@@ -43,7 +43,7 @@ class Sessions:
         self._opening = 0
 
     def start(self, workers: Workers) -> None:
-        """In the event loop; the workers belong to the sessions from now on."""
+        """In the event loop."""
         self.workers = workers
         self._sweeper = asyncio.create_task(self._sweep(), name="session sweeper")
 
@@ -88,7 +88,6 @@ class Sessions:
     async def close(self) -> None:
         self._sweeper.cancel()
         await asyncio.gather(*(self.close_one(s) for s in list(self._sessions)), return_exceptions=True)
-        await asyncio.to_thread(self.workers.close)
 
     async def _sweep(self) -> None:
         while True:

@@ -148,9 +148,9 @@ class RenderLoop:
     def _run(self) -> None:
         while True:
             with self._wake:
-                if self._stopping:
-                    return
                 task = self._tasks.pop(0) if self._tasks else None
+                if self._stopping and not task:
+                    return
                 seat = None if task else self._first_due()
                 if not task and not seat:
                     self._wake.wait(self._pause())

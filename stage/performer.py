@@ -44,6 +44,9 @@ class Picture(Protocol):
     def draw(self, motion: Motion, out: U8) -> None:
         """out: (height * 3 / 2, width) uint8, the Y plane and then U and V as cv2 and libav lay them out."""
 
+    def close(self) -> None:
+        """Give threads back; not drawn again."""
+
 
 class IdleDriver(Protocol):
     def motion(self, time: float) -> Motion: ...
@@ -197,6 +200,10 @@ class Performer:
         motion = self.motion(time)
         self.picture.draw(motion, out)
         return motion
+
+    def close(self) -> None:
+        """Free the picture; not while a frame is drawn."""
+        self.picture.close()
 
 
 class Lips:

@@ -57,5 +57,9 @@ class AvatarPicture:
 
         return compose.rgba(self._rasterizer.draw(self._vertices(motion), self._camera))
 
+    def close(self) -> None:
+        """Give the rasterizer's threads back; not drawn again."""
+        self._rasterizer.close()
+
     def _vertices(self, motion: Motion) -> NDArray[np.float32]:
         return self._rig.vertices(self._rig.state(motion, self._absolute))

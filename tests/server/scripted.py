@@ -27,7 +27,10 @@ class FlashPicture:
     """White while the mouth is open (jawOpen > .5), grey otherwise; a moving bar, so that no two frames are alike."""
 
     def __init__(self, width: int = 128, height: int = 128) -> None:
-        self.width, self.height, self.count = width, height, 0
+        self.width, self.height, self.count, self.closed = width, height, 0, False
+
+    def close(self) -> None:
+        self.closed = True
 
     def draw(self, motion: Motion, out: np.ndarray) -> None:
         self.count += 1

@@ -425,3 +425,26 @@ async def test_wrong_methods_say_which_are_right(client: TestClient) -> None:
     response = await client.put("/avatars")
     await error_of(response, 405)
     assert "GET" in response.headers["Allow"]
+
+
+async def test_open_streams_end_when_the_server_stops(tmp_path: Path) -> None:
+    client = await start(tmp_path, scripted_parts(steps=1000))
+    session = await open_session(client)
+    job = (await (await client.post("/avatars", data=form(picture()))).json())["job"]
+    events = asyncio.create_task(follow(client, job["id"]))
+    socket = await client.ws_connect(f"/sessions/{session['id']}/audio?token={session['token']}")
+    live = api_of(client).sessions.get(session["id"])
+    await asyncio.sleep(0.1)
+    await asyncio.wait_for(client.server.close(), 5)
+    assert (await asyncio.wait_for(events, 1))[-1][0] == "cancelled"
+    assert (await socket.receive(timeout=1)).type.name in ("CLOSE", "CLOSING", "CLOSED")
+    assert live.performer.picture.closed
+    await client.close()
+
+
+async def test_the_demo_voice_is_the_one_of_the_settings(tmp_path: Path) -> None:
+    (tmp_path / "voice.wav").write_bytes(b"RIFF")
+    for voice, status in (("", 404), (str(tmp_path / "voice.wav"), 200)):
+        client = await start(tmp_path, demo_voice=voice)
+        assert (await client.get("/voices/demo")).status == status
+        await client.close()
