@@ -107,8 +107,8 @@ class _Picture:
         blocks = -(-height // K.BLOCK)
         self.extent = np.zeros((2, blocks, 2), np.int32)
         self.extent[:, :, 0] = width
-        self.work = np.zeros(height, np.int32)
-        self.cost = np.ones(blocks)
+        self.work = np.zeros(blocks, np.int32)
+        self.cost: NDArray[np.floating] = np.ones(blocks)
 
     def bands(self, n: int) -> list[tuple[int, int]]:
         """n row ranges, cut at blocks, that cost about the same."""
@@ -119,8 +119,7 @@ class _Picture:
 
     def measure(self) -> None:
         """Make next frame's bands from this frame's work."""
-        blocks = np.add.reduceat(self.work, np.arange(0, self.height, K.BLOCK))
-        self.cost = blocks + 0.02 * self.width * K.BLOCK  # resolving a pixel costs about .02 of a Gaussian's row
+        self.cost = self.work + 0.02 * self.width * K.BLOCK  # resolving a pixel costs about .02 of a Gaussian's row
         self.work[:] = 0
 
 
@@ -198,7 +197,7 @@ class Rasterizer:
         p = self._picture
         if p is None or (p.width, p.height) != (camera.width, camera.height):
             p = self._picture = _Picture(camera.width, camera.height)
-            self._scratch = np.zeros((self.threads, 2, 4, camera.width), np.float32)
+            self._scratch = np.zeros((self.threads, 2, 4, camera.width + LANES), np.float32)
         if len(self._camera) != len(v):
             self._camera, self._screen = np.zeros_like(v), np.zeros_like(v)
         start = time.perf_counter()

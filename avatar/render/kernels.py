@@ -17,14 +17,15 @@ from pathlib import Path
 import numba as nb
 import numpy as np
 
-from avatar.render import contract
-from avatar.render.simd import LANES, depth_row8, splat_row8
+from avatar.render import contract, simd
+from avatar.render.simd import LANES, depth_row8, resolve_row8, splat_row8
 
 _f = np.float32
 BLOCK = 8  # rows that share an extent
 SLACK = _f(2e-6)  # barycentric; float32 rounding must not open a crack between neighbours
 NEAR, DILATION, CUTOFF = _f(contract.NEAR), _f(contract.DILATION), _f(contract.CUTOFF)
-HIT_FULL, OPEN_FULL = _f(contract.HIT_FULL), _f(contract.OPEN_FULL)
+PER_HIT_FULL, PER_OPEN_FULL = _f(1 / contract.HIT_FULL), _f(1 / contract.OPEN_FULL)
+TINY = _f(simd.TINY)
 ZERO, ONE, HALF = _f(0), _f(1), _f(0.5)
 WEIGHT_SCALE = _f(1 / 32)
 # columns of a Gaussian's record
@@ -159,7 +160,7 @@ def splat(records, start, corners, camera, focal, cx, cy, width, height, first, 
     """Add every visible Gaussian to rows first..last - 1 of sums.
 
     records (N, 12) sorted by face; Gaussians start[k]..start[k + 1] - 1 lie on the triangle corners[k] (3 vertices).
-    work (H,): row operations done, for balancing bands.
+    work (blocks,): row operations done, for balancing bands.
     """
     depth_base, depth_stride = depth.ctypes.data, depth.strides[0]
     sums_base, sums_stride, plane = sums.ctypes.data, sums.strides[0], np.int64(sums.strides[1])
@@ -190,10 +191,12 @@ def splat(records, start, corners, camera, focal, cx, cy, width, height, first, 
             for block in range(top // BLOCK, (bottom - 1) // BLOCK + 1):
                 extent[layer, block, 0] = min(extent[layer, block, 0], left)
                 extent[layer, block, 1] = max(extent[layer, block, 1], left + columns)
+            work[top // BLOCK] += bottom - top
             # the square completed: q = t^2 yy / det + dy^2 / yy with t = dx - dy xy / yy
             limit = ONE / near if near > ZERO else _f(np.inf)
             inverse_yy = ONE / yy
             curvature, slope = yy / determinant * WEIGHT_SCALE, xy * inverse_yy
+            c0, c1, c2, deficit = r[C0], r[C1], r[C2], r[DEFICIT]  # once: stores below might alias the record
             for row in range(top, bottom):
                 dy = _f(row) + HALF - my
                 peak = ONE - dy * dy * inverse_yy * WEIGHT_SCALE
@@ -203,42 +206,20 @@ def splat(records, start, corners, camera, focal, cx, cy, width, height, first, 
                 for lane in range(0, columns, LANES):
                     splat_row8(
                         np.int64(at + 4 * lane), plane, np.int64(behind + 4 * lane), _f(t0 + _f(lane)), curvature,
-                        peak, limit, r[C0], r[C1], r[C2], r[DEFICIT],
+                        peak, limit, c0, c1, c2, deficit,
                     )  # fmt: skip
-                work[row] += 1
 
 
 @kernel
-def layer_factors(ws, ds, wf, df, hit):
-    """Weight and deficit sums -> what multiplies the colour sums of solid and fringe, and alpha (rule 4)."""
-    solid_full = HIT_FULL if hit else OPEN_FULL
-    solid = (ws - ds) / max(ws, _f(1e-9)) * min(ws / solid_full, ONE)
-    over = wf / max(ws + wf, _f(1e-9)) if hit else ONE
-    fringe = (wf - df) / max(wf, _f(1e-9)) * min(wf / OPEN_FULL, ONE) * over
-    solid *= ONE - fringe
-    return solid / max(ws, _f(1e-9)), fringe / max(wf, _f(1e-9)), solid + fringe
-
-
-@kernel
-def resolve_row(sums, depth, a, b, fringe, out):
-    """One row of sums (10, S), columns a..b - 1 -> out (4, W): colour times alpha, alpha. Clears what it reads."""
-    ws, s0, s1, s2, ds = sums[0], sums[1], sums[2], sums[3], sums[4]
-    wf, f0, f1, f2, df = sums[5], sums[6], sums[7], sums[8], sums[9]
-    o0, o1, o2, o3 = out[0], out[1], out[2], out[3]
-    if fringe:
-        for x in range(a, b):
-            ks, kf, alpha = layer_factors(ws[x], ds[x], wf[x], df[x], depth[x] > ZERO)
-            o0[x], o1[x], o2[x] = s0[x] * ks + f0[x] * kf, s1[x] * ks + f1[x] * kf, s2[x] * ks + f2[x] * kf
-            o3[x] = alpha
-        sums[5:, a:b] = ZERO
-    else:
-        for x in range(a, b):
-            full = HIT_FULL if depth[x] > ZERO else OPEN_FULL
-            w = max(ws[x], _f(1e-9))
-            alpha = (ws[x] - ds[x]) / w * min(ws[x] / full, ONE)
-            ks = alpha / w
-            o0[x], o1[x], o2[x], o3[x] = s0[x] * ks, s1[x] * ks, s2[x] * ks, alpha
-    sums[:5, a:b] = ZERO
+def resolve_row(sums, depth, a, b, out):
+    """One row of sums (10, S), columns a..b - 1 -> out (4, W + LANES): colour times alpha, alpha. Clears the sums."""
+    base, plane = sums.ctypes.data, np.int64(sums.strides[0])
+    behind, result, result_plane = depth.ctypes.data, out.ctypes.data, np.int64(out.strides[0])
+    for x in range(a, b, LANES):
+        offset = 4 * x
+        resolve_row8(
+            np.int64(base + offset), plane, np.int64(behind + offset), np.int64(result + offset), result_plane
+        )  # fmt: skip
 
 
 @kernel
@@ -250,7 +231,7 @@ def resolve_rgba(first, last, depth, sums, extent, scratch, out):
         a, b = min(extent[0, block, 0], extent[1, block, 0]), max(extent[0, block, 1], extent[1, block, 1])
         a, b = min(a, W), min(max(b, a), W)
         out[row] = ZERO
-        resolve_row(sums[row], depth[row], a, b, extent[1, block, 1] > 0, scratch[0])
+        resolve_row(sums[row], depth[row], a, b, scratch[0])
         for x in range(a, b):
             for c in range(4):
                 out[row, x, c] = scratch[0, c, x]
@@ -268,12 +249,11 @@ def resolve_i420(first, last, width, height, depth, sums, extent, background, sc
         a, b = min(extent[0, block, 0], extent[1, block, 0]), max(extent[0, block, 1], extent[1, block, 1])
         a = min(a, width) // 2 * 2
         b = min(max(b + 1, a) // 2 * 2, width)
-        fringe = extent[1, block, 1] > 0
         for i in range(2):
             y = (row + i) * width
             out[y : y + a] = background[y : y + a]
             out[y + b : y + width] = background[y + b : y + width]
-            resolve_row(sums[row + i], depth[row + i], a, b, fringe, scratch[i])
+            resolve_row(sums[row + i], depth[row + i], a, b, scratch[i])
             luma, alpha = scratch[i, 0], scratch[i, 3]
             for x in range(a, b):
                 out[y + x] = np.uint8(luma[x] + (ONE - alpha[x]) * _f(background[y + x]) + HALF)
@@ -342,6 +322,17 @@ def collect(records, order, start, corners, camera, focal, cx, cy, depth, sums, 
                         row[n], column[n], value[n] = y * W + x, order[g], w * factor[y, x, layer]
                     n += 1
     return n
+
+
+@kernel
+def layer_factors(ws, ds, wf, df, hit):
+    """Weight and deficit sums -> what multiplies the colour sums of solid and fringe, and alpha (rule 4)."""
+    per_s, per_f = ONE / max(ws, TINY), ONE / max(wf, TINY)
+    solid = (ws - ds) * per_s * min(ws * (PER_HIT_FULL if hit else PER_OPEN_FULL), ONE)
+    over = wf / max(ws + wf, TINY) if hit else ONE
+    fringe = (wf - df) * per_f * min(wf * PER_OPEN_FULL, ONE) * over
+    solid *= ONE - fringe
+    return solid * per_s, fringe * per_f, solid + fringe
 
 
 @kernel

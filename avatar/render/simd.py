@@ -1,8 +1,9 @@
-"""Eight pixels at a time: the two inner loops of the CPU rasterizer as explicit <8 x float> LLVM IR.
+"""Eight pixels at a time: the inner loops of the CPU rasterizer as explicit <8 x float> LLVM IR.
 
-LLVM does not vectorize these loops from plain numba (rows are short, their ends ragged, the stores masked): written out
-they run several times faster. The vector type is portable: AVX2 on x86, two NEON registers on ARM. Addresses are byte
-addresses of float32 data, unaligned; eight floats from each must be readable and writable (row padding sees to it).
+LLVM does not vectorize these loops from plain numba (rows are short, their ends ragged, the stores masked, ten planes
+might alias): written out they run several times faster. The vector type is portable: AVX2 on x86, two NEON registers
+on ARM. Addresses are byte addresses of float32 data, unaligned; eight floats from each must be readable and writable
+(row padding sees to it).
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from avatar.render.contract import CUTOFF
+from avatar.render.contract import CUTOFF, HIT_FULL, OPEN_FULL
 
 LANES = 8
+TINY = 1e-9  # a sum of weights is 0 or at least .016, the weight at the cut-off
 WEIGHT_FLOOR = float(np.float32(1 - CUTOFF / 32))  # of the base that is raised to the sixteenth: below it, weight 0
 
 _FLOAT, _I32, _I64 = ir.FloatType(), ir.IntType(32), ir.IntType(64)
@@ -41,6 +43,12 @@ class _Lanes:
         undefined = ir.Constant(_VECTOR, ir.Undefined)
         one = self.b.insert_element(undefined, scalar, ir.Constant(_I32, 0))
         return self.b.shuffle_vector(one, undefined, ir.Constant(ir.VectorType(_I32, LANES), [0] * LANES))
+
+    def at_least(self, a, b):
+        return self.b.select(self.b.fcmp_ordered(">", a, b), a, b)
+
+    def at_most(self, a, b):
+        return self.b.select(self.b.fcmp_ordered("<", a, b), a, b)
 
     def pointer(self, address):
         return self.b.inttoptr(address, _VECTOR.as_pointer())
@@ -122,6 +130,63 @@ def depth_row8(typing, depth, w1, w2, step1, step2, slack, i0, i01, i02):
             inverse = v.fma(b, v.splat(i02), v.fma(a, v.splat(i01), v.splat(i0)))
             mask = builder.and_(mask, builder.fcmp_ordered(">", inverse, old))
             v.store(builder.select(mask, inverse, old), p)
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+@intrinsic
+def resolve_row8(typing, sums, plane, depth, out, out_plane):
+    """Rule 4 for eight pixels: ten planes of sums -> colour times alpha (3 planes) and alpha at `out`; clears the sums.
+
+    Planes as in splat_row8, solid then fringe. Where none of the eight has any fringe its half of the work is skipped.
+    """
+    signature = types.void(types.int64, types.int64, types.int64, types.int64, types.int64)
+
+    def generate(context, builder, signature, args):
+        sums, plane, depth, out, out_plane = args
+        v = _Lanes(builder)
+        fadd, fsub, fmul, fdiv = builder.fadd, builder.fsub, builder.fmul, builder.fdiv
+        zero, one, tiny = v.constant(0), v.constant(1), v.constant(TINY)
+
+        def planes(base, step, first, count):
+            offsets = [builder.mul(step, ir.Constant(_I64, k)) for k in range(first, first + count)]
+            return [v.pointer(builder.add(base, o)) for o in offsets]
+
+        def take(pointers):
+            values = [v.load(p) for p in pointers]
+            for p in pointers:
+                v.store(zero, p)
+            return values
+
+        def share(w, d, full):
+            """A / W min(W / full, 1) and 1 / W."""
+            per_w = fdiv(one, v.at_least(w, tiny))
+            return fmul(fmul(fsub(w, d), per_w), v.at_most(fmul(w, full), one)), per_w
+
+        result = planes(out, out_plane, 0, 4)
+        ws, s0, s1, s2, ds = take(planes(sums, plane, 0, 5))
+        hit = builder.fcmp_ordered(">", v.load(v.pointer(depth)), zero)
+        open_full = v.constant(1 / OPEN_FULL)
+        solid, per_s = share(ws, ds, builder.select(hit, v.constant(1 / HIT_FULL), open_full))
+        fringe = planes(sums, plane, 5, 5)
+        soft = v.any(builder.fcmp_ordered(">", v.load(fringe[0]), zero))
+        with builder.if_else(soft, likely=False) as (both, solid_alone):
+            with both:
+                wf, f0, f1, f2, df = take(fringe)
+                a, per_f = share(wf, df, open_full)
+                over = fdiv(wf, v.at_least(fadd(ws, wf), tiny))
+                a = fmul(a, builder.select(hit, over, one))
+                under = fmul(solid, fsub(one, a))
+                kf, ks = fmul(a, per_f), fmul(under, per_s)
+                for p, s, f in zip(result, (s0, s1, s2), (f0, f1, f2)):
+                    v.store(v.fma(s, ks, fmul(f, kf)), p)
+                v.store(fadd(a, under), result[3])
+            with solid_alone:
+                ks = fmul(solid, per_s)
+                for p, s in zip(result, (s0, s1, s2)):
+                    v.store(fmul(s, ks), p)
+                v.store(solid, result[3])
         return context.get_dummy_value()
 
     return signature, generate
