@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import skimage.data
@@ -25,82 +27,90 @@ from tests.conftest import ROOT, TESTDATA, voice_like
 
 RATE = 16_000
 REST = 2.0  # s of silence after the voice
+LATE = 0.5  # s by which lips and sound may be apart and still be told from rest
 SENTENCE = "My mama may buy a blue bowl. Five fat fish ate all of our apples today."
 READY = "Talkshot is ready: "
 
-# Notes for every received frame: its time, the sound's loudness at that moment, and small grey pictures of regions.
-RECORD = """(regions) => {
+# Notes for every received frame: its time, the sound's loudness at that moment, and a JPEG of one region.
+RECORD = """([left, top, right, bottom]) => {
   const video = document.querySelector("#stage video");
   const context = new AudioContext();
   const analyser = new AnalyserNode(context, { fftSize: 1024 });
   context.createMediaStreamSource(video.srcObject).connect(analyser);
   const sound = new Float32Array(1024);
-  const canvas = new OffscreenCanvas(32, 20);
-  const drawing = canvas.getContext("2d", { willReadFrequently: true });
+  const encode = async (picture) => {
+    const blob = await picture.convertToBlob({ type: "image/jpeg", quality: 0.9 });
+    return btoa(String.fromCharCode(...new Uint8Array(await blob.arrayBuffer())));
+  };
   window.recording = [];
-  const note = (now) => {
-    const patches = regions.map(([left, top, right, bottom]) => {
-      const [w, h] = [video.videoWidth, video.videoHeight];
-      drawing.drawImage(video, left * w, top * h, (right - left) * w, (bottom - top) * h, 0, 0, 32, 20);
-      const { data } = drawing.getImageData(0, 0, 32, 20);
-      return Array.from({ length: 640 }, (_, i) => (data[4 * i] + data[4 * i + 1] + data[4 * i + 2]) / 3);
-    });
+  const note = async (now) => {
+    video.requestVideoFrameCallback(note);
+    const [w, h] = [video.videoWidth, video.videoHeight];
+    const canvas = new OffscreenCanvas(SIDE, SIDE);
+    const source = [left * w, top * h, (right - left) * w, (bottom - top) * h];
+    canvas.getContext("2d").drawImage(video, ...source, 0, 0, SIDE, SIDE);
     analyser.getFloatTimeDomainData(sound);
     const loudness = Math.sqrt(sound.reduce((sum, x) => sum + x * x, 0) / sound.length);
-    window.recording.push({ time: now / 1000, loudness, patches });
-    video.requestVideoFrameCallback(note);
+    window.recording.push({ time: now / 1000, loudness, picture: await encode(canvas) });
   };
   video.requestVideoFrameCallback(note);
-}"""
+}""".replace("SIDE", "192")
+
+# MediaPipe's landmarks of the inner lips and of the mouth's corners.
+UPPER, LOWER, LEFT, RIGHT = 13, 14, 61, 291
 
 
 @dataclass
 class Recording:
     time: NDArray[np.float64]  # (T,) s
     loudness: NDArray[np.float64]  # (T,) root mean square
-    mouth: NDArray[np.float64]  # (T, 640) grey levels
-    brow: NDArray[np.float64]  # (T, 640)
+    opening: NDArray[np.float64]  # (T,) height of the lips' gap in widths of the mouth
 
     @classmethod
     def read(cls, page: Page) -> Recording:
         notes: list[dict[str, Any]] = page.evaluate("window.recording")
-        columns = [np.array([note[key] for note in notes]) for key in ("time", "loudness", "patches")]
-        return cls(columns[0], columns[1], columns[2][:, 0], columns[2][:, 1])
+        tracker = Tracker(video=True, body=False, hands=False)
+        rows = []
+        for note in sorted(notes, key=lambda note: note["time"]):
+            jpeg = np.frombuffer(base64.b64decode(note["picture"]), np.uint8)
+            rgb = np.asarray(cv2.imdecode(jpeg, cv2.IMREAD_COLOR_RGB), np.uint8)
+            people = tracker.track(rgb, note["time"])
+            if people and people[0].face is not None:
+                points = people[0].face.landmarks[:, :2]
+                gap, width = (np.linalg.norm(points[a] - points[b]) for a, b in ((UPPER, LOWER), (LEFT, RIGHT)))
+                rows.append((note["time"], note["loudness"], gap / width))
+        assert len(rows) > 0.9 * len(notes), f"a face in {len(rows)} of {len(notes)} received frames"
+        return cls(*np.array(rows, np.float64).T)
+
+    @property
+    def fps(self) -> float:
+        return float(1 / np.median(np.diff(self.time)))
+
+    def _loud(self) -> NDArray[np.float64]:
+        loud = self.time[self.loudness > 0.01]
+        assert len(loud) > 5, "no sound was heard"
+        return loud
 
     def speech(self) -> NDArray[np.bool_]:
         """(T,) frames within a quarter of a second of sound."""
-        loud = self.time[self.loudness > 0.01]
-        near = np.abs(self.time[:, None] - loud[None]).min(1) if len(loud) else np.full(len(self.time), np.inf)
-        return near < 0.25
+        return np.abs(self.time[:, None] - self._loud()[None]).min(1) < 0.25
 
     def rest(self) -> NDArray[np.bool_]:
-        """(T,) frames at least half a second after the last sound."""
-        loud = self.time[self.loudness > 0.01]
-        return self.time > (loud.max() if len(loud) else -np.inf) + 0.5
+        """(T,) frames at least LATE before the first sound or after the last one."""
+        loud = self._loud()
+        return (self.time < loud.min() - LATE) | (self.time > loud.max() + LATE)
 
-
-def movement(patches: NDArray[np.float64], frames: NDArray[np.bool_]) -> float:
-    """Mean change of a region from frame to frame, in grey levels."""
-    steps = np.abs(np.diff(patches, axis=0)).mean(1)
-    return float(steps[frames[1:] & frames[:-1]].mean())
-
-
-def lip_sync(recording: Recording) -> tuple[float, float]:
-    """(correlation, lag s) of loudness and opening: how far the mouth is from its own rest, both smoothed to syllables.
-
-    A positive lag: the lips come after the sound.
-    """
-    step = 0.02
-    grid = np.arange(recording.time[0], recording.time[-1], step)
-    closed = np.median(recording.mouth[recording.rest()], axis=0)
-    opening = np.interp(grid, recording.time, np.abs(recording.mouth - closed).mean(1))
-    loudness = np.interp(grid, recording.time, np.sqrt(recording.loudness))
-    kernel = np.hanning(round(0.3 / step))
-    opening, loudness = (np.convolve(x - x.mean(), kernel, "same") for x in (opening, loudness))
-    lags = range(-round(0.4 / step), round(0.4 / step) + 1)
-    scores = [float(np.corrcoef(np.roll(loudness, lag), opening)[0, 1]) for lag in lags]
-    best = int(np.argmax(scores))
-    return scores[best], lags[best] * step
+    def lip_sync(self) -> tuple[float, float]:
+        """(correlation, lag s) of loudness and opening, both smoothed to syllables; positive: the lips come later."""
+        step = 0.02
+        grid = np.arange(self.time[0], self.time[-1], step)
+        kernel = np.hanning(round(0.2 / step))
+        curves = [np.interp(grid, self.time, curve) for curve in (np.sqrt(self.loudness), self.opening)]
+        loudness, opening = (np.convolve(curve - curve.mean(), kernel, "same") for curve in curves)
+        lags = range(-round(LATE / step), round(LATE / step) + 1)
+        scores = [float(np.corrcoef(np.roll(loudness, lag), opening)[0, 1]) for lag in lags]
+        best = int(np.argmax(scores))
+        return scores[best], lags[best] * step
 
 
 def voice(tmp: Path) -> Path:
@@ -188,16 +198,15 @@ def picture(guest: Visit) -> NDArray[np.uint8]:
     return np.array(pixels, np.uint8).reshape(height, width, 4)[..., :3]
 
 
-def regions(guest: Visit) -> list[list[float]]:
-    """[mouth, brow] as left, top, right, bottom in shares of the picture, found in it; both of the same size."""
+def head(guest: Visit) -> list[float]:
+    """Where the received picture shows the head: left, top, right, bottom in shares of it, a square in pixels."""
     rgb = picture(guest)
     people = Tracker(body=False, hands=False).track(np.ascontiguousarray(rgb))
     assert people and people[0].face is not None, "no face in the received picture"
-    points = people[0].face.landmarks[:, :2] / [rgb.shape[1], rgb.shape[0]]
-    corners, brow = points[[61, 291]], points[9]  # MediaPipe's corners of the mouth, and the middle of the brows
-    half = np.array([1.0, 0.9]) * 0.65 * np.abs(corners[1] - corners[0])[0]
-    middle = (points[13] + points[14]) / 2
-    return [[*(at - half), *(at + half)] for at in (middle, brow - [0, half[1]])]
+    points = people[0].face.landmarks[:, :2]
+    middle, half = (points.min(0) + points.max(0)) / 2, 0.9 * np.ptp(points, axis=0).max()
+    size = np.array([rgb.shape[1], rgb.shape[0]])
+    return [*np.clip((middle - half) / size, 0, 1), *np.clip((middle + half) / size, 0, 1)]
 
 
 def test_the_demo_person_is_alive_while_nobody_speaks(call: Callable[..., Visit], address: str) -> None:
@@ -216,7 +225,7 @@ def test_the_lips_move_with_a_sound_file_and_rest_in_silence(
 ) -> None:
     guest, sound = call(), voice(tmp_path)
     guest.page.get_by_role("button", name="Turn the sound on").click()
-    guest.page.evaluate(RECORD, regions(guest))
+    guest.page.evaluate(RECORD, head(guest))
     time.sleep(1)
     guest.page.set_input_files("#sound-input", sound)
     expect(guest.page.locator("#stage.speaking")).to_be_visible(timeout=30_000)
@@ -229,7 +238,7 @@ def test_the_lips_move_with_the_microphone(
 ) -> None:
     sound = voice(tmp_path)
     guest = call(f"--use-file-for-fake-audio-capture={sound}%noloop")
-    guest.page.evaluate(RECORD, regions(guest))
+    guest.page.evaluate(RECORD, head(guest))
     time.sleep(1)
     guest.page.get_by_label("Cancel echo").evaluate("box => { box.checked = false }")
     guest.page.get_by_label("Hear yourself").evaluate("box => { box.checked = true }")
@@ -240,17 +249,21 @@ def test_the_lips_move_with_the_microphone(
 
 
 def check(recording: Recording, record_property: Callable[[str, object], None]) -> None:
-    speech, rest = recording.speech(), recording.rest()
-    assert speech.sum() > 10 and rest.sum() > 10, "there must be frames with sound and frames without"
-    moving, resting = movement(recording.mouth, speech), movement(recording.mouth, rest)
-    brow = movement(recording.brow, speech)
-    correlation, lag = lip_sync(recording)
-    figures = {"moving": moving, "resting": resting, "brow": brow, "correlation": correlation, "lag": lag}
+    """The lips move with the sound and rest without it."""
+    speech, rest = recording.opening[recording.speech()], recording.opening[recording.rest()]
+    assert len(speech) > 10 and len(rest) > 10, "there must be frames with sound and frames without"
+    correlation, lag = recording.lip_sync()
+    figures = {
+        "fps": recording.fps, "moving": speech.std(), "resting": rest.std(), "closed": float(np.median(rest)),
+        "open": float(np.percentile(speech, 90)), "correlation": correlation, "lag": lag,
+    }  # fmt: skip
     for name, value in figures.items():
-        record_property(name, round(value, 3))
-    assert moving > 2 * resting, figures
-    assert moving > 1.5 * brow, figures
-    assert correlation > 0.4 and abs(lag) <= 0.2, figures
+        record_property(name, round(float(value), 4))
+    assert figures["moving"] > 3 * figures["resting"], figures
+    assert figures["open"] > figures["closed"] + 0.04, figures
+    assert correlation > 0.4, figures
+    if recording.fps > 20:  # where other work starves the browser, it catches up on one of the two first
+        assert abs(lag) <= 0.2, figures
 
 
 def test_speech_ends_at_once_when_it_is_stopped(call: Callable[..., Visit], tmp_path: Path) -> None:
