@@ -69,7 +69,9 @@ class Studio:
         w, h = view.size
         big = shade.View(view.centre, view.scale * OVERSAMPLE, (w * OVERSAMPLE, h * OVERSAMPLE), view.yaw, view.pitch)
         image = Image.fromarray(shade.draw(vertices, self.mesh.faces, self.colours, big).image).resize(view.size)
-        ImageDraw.Draw(image).text((8, 6), title, fill=(90, 90, 90))
+        ImageDraw.Draw(image).text(
+            (8, view.size[1] - 18), title, fill=(20, 20, 20), stroke_width=2, stroke_fill="white"
+        )
         return image
 
     def body_tile(self, title: str, joints: dict, hands: float, yaw: float = 0, close: bool = False) -> Image.Image:
@@ -81,9 +83,9 @@ class Studio:
         pose[40:52, 2], pose[52:55, 1] = 1.35 * hands, 0.5 * hands
         x, y, z = self.eyes
         view = (
-            shade.View((x, y - 0.32, z), 480, BODY_TILE, yaw)
+            shade.View((x, y - 0.38, z), 330, BODY_TILE, yaw)
             if close
-            else shade.View((0, -0.43, 0), 200, BODY_TILE, yaw)
+            else shade.View((0, -0.43, 0), 158, BODY_TILE, yaw)
         )
         return self.tile(title, pose, np.zeros(N_ARKIT, np.float32), view)
 

