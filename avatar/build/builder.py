@@ -99,8 +99,10 @@ def build(photo: Path, options: Options = Options(), progress: Progress | None =
     stages.enter("seed")
     seeds = _seed_to_number(model, o, union, reachable, options)
     stages.enter("colour")
-    gaussians = _gaussians(seeds, colour.first_colours(model, o, union, seeds))
-    gaussians = replace(gaussians, colour=colour.solve(o, union, gaussians, seeds).astype(np.float32))
+    first, fill = colour.first_colours(model, o, union, seeds)
+    gaussians = _gaussians(seeds, first)
+    solved = colour.soften_lids(colour.solve(o, union, gaussians, seeds), fill, _blink_stretch(avatar, model)[seeds.face])
+    gaussians = replace(gaussians, colour=solved.astype(np.float32))
     avatar = replace(avatar, gaussians=gaussians)
     stages.enter("check")
     avatar, figures = _checked(avatar, o)
@@ -224,6 +226,17 @@ def _gaussians(seeds: seed.Seeds, colours) -> Gaussians:  # type: ignore[no-unty
         colour=colours.astype(np.float32), opacity=seeds.opacity.clip(0, 1).astype(np.float32), layer=seeds.layer,
         confidence=np.where(seeds.seen, 3, 1).astype(np.uint8),
     )  # fmt: skip
+
+
+def _blink_stretch(avatar: Avatar, model: BodyModel):  # type: ignore[no-untyped-def]
+    """(F,) how many times its size a triangle grows when the eyes close."""
+    blink = np.array([n.startswith("eyeBlink") for n in model.expression_names], np.float32)
+    poser = Poser(avatar.mesh)
+    area = []
+    for expression in (0 * blink, blink):
+        t = poser.rest(expression)[avatar.mesh.faces].astype(np.float64)
+        area.append(np.linalg.norm(np.cross(t[:, 1] - t[:, 0], t[:, 2] - t[:, 0]), axis=1))
+    return area[1] / np.maximum(area[0], 1e-12)
 
 
 def _no_gaussians() -> Gaussians:

@@ -29,6 +29,10 @@ from models.motion import HEAD, JOINT
 
 RIDGE_SEEN, RIDGE_UNDERLAY, RIDGE_HIDDEN, RIDGE_FRINGE = 0.02, 0.1, 1.0, 5.0  # towards the first colour
 RIDGE_EDGE = 10.0  # how much more where the matte is half transparent: there the background's share is uncertain
+CROWDED = 6
+TONE_FLESH, TONE_ELSE = 0.005, 1e-4  # pull of hidden vertices to the face's mean colour
+SKIN_CHROMA, SKIN_LIGHT = 16.0, 38.0  # distances in CIE Lab within which a colour may be this face's skin
+LEAST_STRETCH, FULL_STRETCH, LID_FILL = 1.8, 4.0, 0.75
 STEPS = 25
 RIM_DIRECTIONS = 96
 WHITE = np.array([0.80, 0.77, 0.74])  # of an eye in good light, as it is seen beside lids
@@ -48,8 +52,8 @@ def sample(image: NDArray, pixels: NDArray) -> F64:
     return top * (1 - b) + (image[j + 1, i] * (1 - a) + image[j + 1, i + 1] * a) * b
 
 
-def first_colours(model: BodyModel, o: Observation, mesh: UnionMesh, seeds: Seeds) -> F64:
-    """(N, 3): the photo's where it shows the Gaussian, the fill elsewhere."""
+def first_colours(model: BodyModel, o: Observation, mesh: UnionMesh, seeds: Seeds) -> tuple[F64, F64]:
+    """(N, 3) the photo's colours where it shows the Gaussian, the fill elsewhere; and (N, 3) the fill everywhere."""
     vertex, skin_tone = _vertex_colours(model, o, mesh)
     brushes = _eye_brushes(model, o, mesh, seeds, skin_tone)
     white = np.mean([b.sclera for b in brushes.values()], 0) if brushes else WHITE * skin_tone.mean() / 0.55
@@ -59,6 +63,7 @@ def first_colours(model: BodyModel, o: Observation, mesh: UnionMesh, seeds: Seed
     c = corners.clip(0, mesh.body_vertices - 1)
     w = np.concatenate([1 - seeds.bary.sum(1, keepdims=True), seeds.bary], 1)
     colour = np.where(on_body[:, None], np.einsum("nk,nkc->nc", w, vertex[c]), skin_tone)
+    fill = colour.clip(0, 1)
     shown = seeds.seen | seeds.drawn
     colour[shown] = sample(o.foreground, seeds.pixel[shown])
     for part, brush in brushes.items():
@@ -69,7 +74,14 @@ def first_colours(model: BodyModel, o: Observation, mesh: UnionMesh, seeds: Seed
         hidden = (part == sheet) & ~shown
         if hidden.any() and visible is not None:  # what continues under something nearer looks as it does beside it
             colour[hidden] = sample(push_pull(o.foreground, visible.astype(np.float32)), seeds.pixel[hidden])
-    return colour.clip(0, 1)
+    return colour.clip(0, 1), fill
+
+
+def soften_lids(colour: F64, fill: F64, stretch: NDArray) -> F64:
+    """(N, 3) colours in which lid skin that a blink stretches (N,) times turns towards the fill: a few pixels of photo
+    drawn out over a closed lid are streaks, not skin."""
+    t = np.clip((stretch - LEAST_STRETCH) / (FULL_STRETCH - LEAST_STRETCH), 0, 1)[:, None]
+    return colour + LID_FILL * t * t * (3 - 2 * t) * (fill - colour)
 
 
 def _shell_seen(o: Observation, seeds: Seeds, part: NDArray) -> NDArray[np.bool_]:
@@ -93,11 +105,27 @@ def _vertex_colours(model: BodyModel, o: Observation, mesh: UnionMesh) -> tuple[
     tone = colours[face].mean(0) if len(face) else np.full(3, 0.5)
     A = adjacency(body, n)
     L = sp.diags(np.asarray(A.sum(1)).ravel()) - A
-    hold = np.where(known, 1e4, 1e-4)
+    flesh = _where_skin_is_expected(model)
+    known &= ~flesh | _skin_like(colours, tone)  # a collar's or strand's colour must not spread over neck and jaw
+    hold = np.where(known, 1e4, np.where(flesh, TONE_FLESH, TONE_ELSE))
     right = hold[:, None] * np.where(known[:, None], colours, tone)
     filled = sl.splu((L + sp.diags(hold)).tocsc()).solve(right)
     filled = _fill_from_rim(model, o, filled, known, pixels)
     return filled, tone
+
+
+def _where_skin_is_expected(model: BodyModel) -> NDArray[np.bool_]:
+    """(V,) face below the eyes, jaw and the neck's upper half."""
+    a = anatomy.of(model)
+    joint = lambda name: model.joint_regressor[JOINT[name], :] @ model.v_template  # noqa: E731
+    y = model.v_template[:, 1]
+    return (a.head + a.neck > 0.5) & (y < joint("left_eye_smplhf")[1]) & (y > joint("neck")[1])
+
+
+def _skin_like(colours: F64, tone: F64) -> NDArray[np.bool_]:
+    lab = cv2.cvtColor(np.concatenate([colours, tone[None]])[None].astype(np.float32).clip(0, 1), cv2.COLOR_RGB2LAB)[0]
+    away = np.abs(lab[:-1] - lab[-1])
+    return (np.hypot(away[:, 1], away[:, 2]) < SKIN_CHROMA) & (away[:, 0] < SKIN_LIGHT)
 
 
 def _seen_vertices(o: Observation, mesh: UnionMesh, body: NDArray, points: F64, pixels: F64) -> NDArray[np.bool_]:
@@ -148,20 +176,24 @@ def _fill_from_rim(model: BodyModel, o: Observation, colours: F64, known: NDArra
 
 
 def _rim_colours(o: Observation, centre: NDArray) -> F64:
-    """(RIM_DIRECTIONS, 3) colours just inside the matte's edge, by direction from the face's centre."""
+    """(RIM_DIRECTIONS, 3) colours inside the matte's edge, by direction from the face's centre.
+
+    From where the matte is certain: in its soft edge, even the estimated foreground holds some background.
+    """
     H, W = o.alpha.shape
-    blurred = cv2.GaussianBlur(o.foreground, (0, 0), 2 * unit(o))
-    inset = max(round(8 * unit(o)), 3)
+    picture = cv2.GaussianBlur(o.rgb.astype(np.float32) / 255, (0, 0), max(unit(o), 0.7))
+    certain = cv2.erode(o.alpha, np.ones((3, 3)), borderType=cv2.BORDER_REPLICATE) > 0.97
+    inset, depth = max(round(2 * unit(o)), 1), max(round(6 * unit(o)), 3)
     s = np.arange(0.3 * o.face_width, 1.4 * o.face_width)
     rim = np.zeros((RIM_DIRECTIONS, 3))
     for k in range(RIM_DIRECTIONS):
         angle = (k + 0.5) / RIM_DIRECTIONS * 2 * np.pi - np.pi
         x = (centre[0] + np.cos(angle) * s).clip(0, W - 1).astype(int)
         y = (centre[1] + np.sin(angle) * s).clip(0, H - 1).astype(int)
-        out = np.flatnonzero(o.alpha[y, x] < 0.9)
-        end = int(out[0]) if len(out) else len(s) - 1
-        part = slice(max(0, end - inset), max(end - 2, max(0, end - inset) + 1))
-        rim[k] = blurred[y[part], x[part]].mean(0)
+        out = np.flatnonzero(~certain[y, x])
+        end = max((int(out[0]) if len(out) else len(s)) - inset, 1)
+        part = slice(max(0, end - depth), end)
+        rim[k] = np.median(picture[y[part], x[part]], 0)
     wrapped = np.concatenate([rim[-2:], rim, rim[:2]])
     return np.stack([np.convolve(wrapped[:, c], np.ones(5) / 5, "valid") for c in range(3)], 1)
 
@@ -222,7 +254,8 @@ def solve(o: Observation, mesh: UnionMesh, gaussians: Gaussians, seeds: Seeds) -
     picture = o.rgb.reshape(-1, 3)[keep] / 255.0
     back = o.background.reshape(-1, 3)[keep] / 255.0
     b = picture - (1 - alpha[keep, None]) * back  # what the Gaussians must add over the background
-    ridge = np.where(seeds.seen, RIDGE_SEEN, np.where(seeds.drawn, RIDGE_UNDERLAY, RIDGE_HIDDEN))
+    crowd = np.maximum(1 / seeds.step, 1.0) ** CROWDED  # more Gaussians than pixels: the photo says ever less of each
+    ridge = np.where(seeds.seen, RIDGE_SEEN * crowd, np.where(seeds.drawn, RIDGE_UNDERLAY, RIDGE_HIDDEN))
     ridge = ridge * np.where(seeds.layer == LAYER["fringe"], RIDGE_FRINGE, 1 + RIDGE_EDGE * (1 - seeds.opacity))
     return ridge_solution(A, b, gaussians.colour.astype(np.float64), ridge[:, None]).clip(0, 1)
 

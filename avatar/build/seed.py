@@ -43,6 +43,7 @@ class Seeds:
     layer: NDArray[np.uint8]  # (N,)
     pixel: F64  # (N, 2) where it lies in the photo
     seen: NDArray[np.bool_]  # (N,) lattice: the photo shows it
+    step: F64  # (N,) px to its neighbours in the lattice; inf where hidden
     drawn: NDArray[np.bool_]  # (N,) takes part in the photo's picture, away from the matte's edge
 
     @property
@@ -58,11 +59,11 @@ def seed(
     faces = mesh.skin.faces
     depth, ids = cpu.zbuffer(o.camera.project(mesh.posed), faces, o.camera.width, o.camera.height)
     solid = mesh.occluder | (mesh.part < anatomy.SHELL)
-    pixel, sigma = _lattice(o, ids, spacing)
+    pixel, step = _lattice(o, ids, spacing)
     q = pixel.astype(int)
     face = ids[q[:, 1], q[:, 0]].astype(np.int64)
     bary = _bary_of_rays(points, faces[face], pixel, o.camera)
-    shape = _round_spots(points, faces[face], bary, SEEN_SIGMA * sigma, o.camera)
+    shape = _round_spots(points, faces[face], bary, SEEN_SIGMA * step, o.camera)
     opacity = o.alpha[q[:, 1], q[:, 0]].astype(np.float64)
     layer = layers(model, mesh)
     seen_layer = np.where(~solid[face] | (opacity < SOFT), LAYER["fringe"], layer[face])
@@ -76,7 +77,8 @@ def seed(
     return Seeds(
         np.concatenate([face, h.face]), np.concatenate([bary, h.bary]), np.concatenate([shape, h.shape]),
         np.concatenate([opacity, np.ones(m)]), np.concatenate([seen_layer, layer[h.face]]).astype(np.uint8),
-        np.concatenate([pixel, h.pixel]), np.arange(n + m) < n, np.concatenate([np.ones(n, bool), drawn]),
+        np.concatenate([pixel, h.pixel]), np.arange(n + m) < n,
+        np.concatenate([step, np.full(m, np.inf)]), np.concatenate([np.ones(n, bool), drawn]),
     )  # fmt: skip
 
 
