@@ -109,13 +109,9 @@ async def _life(app: web.Application) -> AsyncIterator[None]:
         api.uploads = Path(uploads)
         api.jobs.start()
         workers = Workers.start()
-        api.sessions.start(workers)
         workers.render.call(app[PARTS].warm_render)
-        warming = asyncio.gather(
-            _warm(app[PARTS], workers), asyncio.to_thread(api.gallery.cards), return_exceptions=True
-        )
+        api.sessions.start(workers, _warm(app[PARTS], workers))
         yield
-        warming.cancel()
         await asyncio.to_thread(workers.close)
 
 

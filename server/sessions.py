@@ -6,7 +6,7 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -42,9 +42,10 @@ class Sessions:
         self._sessions: dict[str, Session] = {}
         self._opening = 0
 
-    def start(self, workers: Workers) -> None:
-        """In the event loop."""
+    def start(self, workers: Workers, ready: Awaitable[object]) -> None:
+        """In the event loop. Sessions wait for `ready`: a voice without lips would be worse than none."""
         self.workers = workers
+        self._ready = asyncio.ensure_future(ready)
         self._sweeper = asyncio.create_task(self._sweep(), name="session sweeper")
 
     def __iter__(self) -> Iterator[Session]:
@@ -67,6 +68,7 @@ class Sessions:
         self.admit()
         self._opening += 1
         try:
+            await asyncio.shield(self._ready)
             performer, warnings = await asyncio.to_thread(self._perform, avatar, wish)
         finally:
             self._opening -= 1
@@ -86,6 +88,7 @@ class Sessions:
         return any(s.avatar == avatar_id for s in self._sessions.values())
 
     async def close(self) -> None:
+        self._ready.cancel()
         self._sweeper.cancel()
         await asyncio.gather(*(self.close_one(s) for s in list(self._sessions)), return_exceptions=True)
 
