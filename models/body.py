@@ -27,6 +27,7 @@ __all__ = ["OPEN_HUMAN", "OPEN_HUMAN_HEAD", "REGIONS", "BodyModel", "BodyModelEr
 OPEN_HUMAN = Path(__file__).parent / "open_human" / "SMPLX_NEUTRAL.npz"
 OPEN_HUMAN_HEAD = Path(__file__).parent / "open_human" / "FLAME_NEUTRAL.npz"
 
+STATIC_EMBEDDING = "flame_static_embedding.pkl"
 SHAPE_SPACE, EXPRESSION_SPACE = 300, 100  # columns of shapedirs; files with fewer hold 10 of each
 FLAME_JOINTS = ("neck", "head", "jaw", "left_eye_smplhf", "right_eye_smplhf")  # FLAME's root turns head and neck
 SKIN, LEFT_EYEBALL, RIGHT_EYEBALL = 0, 1, 2  # of face_part; the open human also has 3 tongue, 4 5 teeth, 6-9 lashes
@@ -165,7 +166,7 @@ def load(path: str | os.PathLike[str] | None = None) -> BodyModel:
 
 @functools.lru_cache(maxsize=4)
 def _load(file: Path, stamp: int) -> BodyModel:
-    data = _Checked(file, model_file.read(file, _KEYS))
+    data = _Checked(file, _landmarks_beside(file) | model_file.read(file, _KEYS))
     v_template = data.floats("v_template", (None, 3))
     V = len(v_template)
     parents, kind = _parents(data)
@@ -214,6 +215,16 @@ def _load(file: Path, stamp: int) -> BodyModel:
         if isinstance(value, np.ndarray):
             value.flags.writeable = False
     return model
+
+
+def _landmarks_beside(file: Path) -> dict[str, Any]:
+    """FLAME keeps its static face landmarks in a file of their own, in the same folder."""
+    beside = file.with_name(STATIC_EMBEDDING)
+    if not beside.is_file():
+        return {}
+    found = model_file.read(beside, ("lmk_face_idx", "lmk_b_coords"))
+    names = {"lmk_face_idx": "lmk_faces_idx", "lmk_b_coords": "lmk_bary_coords"}
+    return {names[k]: v for k, v in found.items()}
 
 
 class _Checked:

@@ -72,6 +72,14 @@ def test_a_pickle_of_numpy_arrays_in_protocol_5(tmp_path: Path):
     assert body.load(path).kind == "flame"
 
 
+def test_flames_landmarks_are_read_from_the_file_beside_it(tmp_path: Path):
+    path = write_licensed_pickle(tmp_path / "flame.pkl", arrays("flame"))
+    marks = {"lmk_face_idx": np.arange(51, dtype=np.uint32), "lmk_b_coords": np.full((51, 3), 1 / 3)}
+    (tmp_path / "flame_static_embedding.pkl").write_bytes(pickle.dumps(marks, protocol=2))
+    model = body.load(path)
+    assert model.landmarks51 is not None and model.landmarks51.faces_idx.tolist() == list(range(51))
+
+
 class _Evil:
     def __init__(self, function, *arguments):
         self.call = (function, arguments)
