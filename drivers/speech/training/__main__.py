@@ -19,7 +19,7 @@ from drivers.speech.head import DEFAULT, Head
 from drivers.speech.training import card
 from drivers.speech.training.alignment import Aligner
 from drivers.speech.training.dataset import Amounts, build, importance
-from drivers.speech.training.evaluation import Figures, evaluate, material
+from drivers.speech.training.evaluation import Figures, cost, evaluate, material
 from drivers.speech.training.fit import fit
 from models.speech_encoder import SpeechEncoder
 
@@ -49,6 +49,10 @@ def main() -> None:
     for hop in (0.080, 0.040):
         figures[f"hop {hop * 1000:.0f} ms"] = evaluate(clips, encoder, head, Settings(hop=hop))
         report(card.line(figures[f"hop {hop * 1000:.0f} ms"]))
+    if clips:
+        median, high = cost(clips[0], encoder, head, Settings())
+        latency = (Settings().hop + Settings().lookahead) * 1000
+        report(f"latency {latency:.0f} ms, and for each hop {median:.0f} ms of CPU time (95 % within {high:.0f} ms)")
     if not options.evaluate_only:
         head.save(options.out)
         card.write(options.out.with_suffix(".md"), log, figures, clips, time.process_time() - start)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import re
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -89,6 +90,18 @@ def hear(u: Utterance, encoder: Encoder, head: Head, settings: Settings) -> Hear
     v, c, j = (np.concatenate(x) for x in zip(*parts))
     n = min(len(labels), len(v), len(mouth))
     return Heard(u.name, Articulation(v[:n], c[:n], j[:n]), mouth[:n], labels[:n])
+
+
+def cost(u: Utterance, encoder: Encoder, head: Head, settings: Settings) -> tuple[float, float]:
+    """(median, 95th percentile) CPU ms of one hop of the whole driver on this thread, over a clip of speech."""
+    driver = SpeechDriver(settings, encoder, head)
+    n = round(settings.hop * RATE)
+    spent = []
+    for i in range(0, len(u.samples) - n, n):
+        start = time.thread_time()
+        driver.push(u.samples[i : i + n])
+        spent.append((time.thread_time() - start) * 1000)
+    return float(np.median(spent)), float(np.percentile(spent, 95))
 
 
 def energy_only(u: Utterance) -> NDArray:
