@@ -40,7 +40,7 @@ class Anatomy:
         self.right_lids = self._region("right_upper_lid", V) | self._region("right_lower_lid", V)
 
     def over_eyeball(self, side: str) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """Lid skin in front of an eyeball, and how far outside it (m) it belongs; the lids' inner folds are not in it."""
+        """Lid skin in front of an eyeball, and how far outside it (m) it belongs; not the lids' inner folds."""
         v = self.model.v_template.astype(np.float64)
         centre, radius = sphere(v[self.of_part(LEFT_EYE if side == "Left" else RIGHT_EYE)])
         away = v - centre

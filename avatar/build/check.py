@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -26,11 +28,13 @@ def vertices(avatar: Avatar, state: State) -> NDArray[np.float32]:
 
 def draw(avatar: Avatar, state: State, camera: Camera | None = None) -> NDArray[np.float32]:
     """(H, W, 4) RGB times alpha, and alpha; by the avatar's own camera unless another is given."""
-    return cpu.draw(vertices(avatar, state), avatar.mesh.faces, avatar.occluder, avatar.gaussians, camera or avatar.camera)
+    return cpu.draw(
+        vertices(avatar, state), avatar.mesh.faces, avatar.occluder, avatar.gaussians, camera or avatar.camera
+    )
 
 
 def likeness(avatar: Avatar, rgb: NDArray[np.uint8], alpha: NDArray[np.float32], camera: Camera) -> tuple[float, float]:
-    """PSNR (dB) and SSIM of the photo state over the background against the photo, inside the matte; at `camera`'s size."""
+    """PSNR (dB) and SSIM of the photo state over the background against the photo, inside the matte, in `camera`."""
     drawn = draw(avatar, avatar.photo, camera)
     size = (camera.width, camera.height)
     photo = resized(rgb, size).astype(np.float64) / 255
@@ -40,6 +44,17 @@ def likeness(avatar: Avatar, rgb: NDArray[np.uint8], alpha: NDArray[np.float32],
     error = float(((picture - photo)[inside] ** 2).mean())
     _, similar = structural_similarity(photo, picture, channel_axis=2, data_range=1.0, full=True)
     return -10 * float(np.log10(max(error, 1e-10))), float(similar[inside].mean())
+
+
+def likeness_of_view(
+    avatar: Avatar, rgb: NDArray[np.uint8], alpha: NDArray[np.float32], long_side: int
+) -> tuple[float, float]:
+    """The same in the default view, its longer side at long_side px."""
+    x0, y0, w, h = (round(v) for v in avatar.view)
+    k = long_side / max(w, h)
+    camera = avatar.camera.window(x0, y0, w, round(w * k), round(h * k))
+    crop = lambda a: a[y0 : y0 + h, x0 : x0 + w]  # noqa: E731
+    return likeness(replace(avatar, background=crop(avatar.background)), crop(rgb), crop(alpha), camera)
 
 
 def resized(picture: NDArray, size: tuple[int, int]) -> NDArray:

@@ -1,8 +1,8 @@
 """Stage colour: a first colour for every Gaussian, hidden ones included, then all of them at once in closed form.
 
-What the photo does not show is filled over the mesh by a harmonic function of what it shows; above the jaw the rim of the
-matte (mostly hair) fills what lies behind it. The picture is linear in the colours (rgb * alpha = W c), so the colours
-that redraw the photo are the solution of a ridge-regularised least-squares problem: conjugate gradients, 25 steps.
+What the photo does not show is filled over the mesh by a harmonic function of what it shows; above the jaw the rim of
+the matte (mostly hair) fills what lies behind it. The picture is linear in the colours (rgb * alpha = W c), so the
+colours that redraw the photo solve a ridge-regularised least-squares problem: conjugate gradients, 25 steps.
 """
 
 from __future__ import annotations
@@ -66,10 +66,10 @@ def first_colours(model: BodyModel, o: Observation, mesh: UnionMesh, seeds: Seed
     fill = colour.clip(0, 1)
     shown = seeds.seen | seeds.drawn
     colour[shown] = sample(o.foreground, seeds.pixel[shown])
-    for part, brush in brushes.items():
-        unseen = (mesh.part[seeds.face] == part) & ~seeds.seen
-        colour[unseen] = brush(_eye_angles(mesh, seeds, part)[unseen[mesh.part[seeds.face] == part]])
     part = mesh.part[seeds.face]
+    for ball, brush in brushes.items():
+        unseen = ~seeds.seen[part == ball]
+        colour[np.flatnonzero(part == ball)[unseen]] = brush(_eye_angles(mesh, seeds, ball)[unseen])
     for sheet, visible in ((anatomy.CARD, mesh.card_core), (anatomy.SHELL, _shell_seen(o, seeds, part))):
         hidden = (part == sheet) & ~shown
         if hidden.any() and visible is not None:  # what continues under something nearer looks as it does beside it
@@ -151,7 +151,7 @@ def _in_eyes(o: Observation, pixels: F64, grow: float = 1.25) -> NDArray[np.bool
     for ring in (RIGHT_EYE, LEFT_EYE):
         p = o.landmarks[list(ring)]
         cv2.fillConvexPoly(mask, cv2.convexHull(((p - p.mean(0)) * grow + p.mean(0)).astype(np.int32)), 1)
-    H, W = mask.shape
+    H, W = o.alpha.shape
     q = np.floor(pixels).astype(int).clip(0, [W - 1, H - 1])
     return mask[q[:, 1], q[:, 0]] > 0
 
@@ -199,7 +199,7 @@ def _rim_colours(o: Observation, centre: NDArray) -> F64:
 
 
 def _inside_of_mouth(model: BodyModel, colours: F64, white: F64) -> F64:
-    """Cavity that darkens with depth, shaded teeth, a low dark tongue; in the light that makes the eyes' white `white`."""
+    """Cavity that darkens with depth, shaded teeth, a dark tongue; in the light that makes the eyes' white `white`."""
     a = anatomy.of(model)
     light = white / WHITE
     v = model.v_template

@@ -1,4 +1,4 @@
-"""Eyes: where the photo's gaze goes, and what the eyeballs look like where lids hide them or another gaze uncovers them."""
+"""Eyes: where the photo's gaze goes, and how the eyeballs look where lids hide them or another gaze uncovers them."""
 
 from __future__ import annotations
 

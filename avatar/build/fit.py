@@ -14,7 +14,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from avatar.build.kinematics import Anchors, F64
+from avatar.build.kinematics import F64, Anchors
 from avatar.build.landmarks import LANDMARK_WEIGHT
 from avatar.render.contract import Camera
 from models.body import BodyModel
@@ -69,8 +69,10 @@ def photo_camera(width: int, height: int) -> Camera:
 class LandmarkFit:
     """The residuals of a photo or a video frame, and their derivatives by every parameter of `anchors`."""
 
-    def __init__(self, anchors: Anchors, on_mesh: sp.csr_matrix, camera: Camera, keypoints: tuple[tuple[int, str, float], ...]):
-        """on_mesh (468, n): landmarks of anchor vertices. keypoints: (BlazePose point, joint, sigma in % of face width)."""
+    def __init__(
+        self, anchors: Anchors, on_mesh: sp.csr_matrix, camera: Camera, keypoints: tuple[tuple[int, str, float], ...]
+    ):
+        """on_mesh (468, n): landmarks of anchors. keypoints: BlazePose point, joint, sigma in % of face width."""
         self.anchors, self.on_mesh, self.camera, self.points = anchors, on_mesh, camera, keypoints
         size = sum(anchors.sizes)
         self.pose_at, self.betas_at, self.expression_at = np.cumsum(anchors.sizes[:3])

@@ -1,4 +1,4 @@
-"""A body model cut down to a few anchor vertices, with exact first derivatives: what the fitters evaluate again and again.
+"""A body model cut down to a few anchor vertices, with exact first derivatives: what the fitters evaluate.
 
 Linear blend skinning as in models/skinning.py. Derivatives: a joint's rotation moves its subtree about the joint
 (v -> v + omega x (v - p)), shape and expression move the rest vertices, shape also the joints.
@@ -77,20 +77,20 @@ class Anchors:
         used = regressor.any(0)  # only a few hundred vertices make the joints
         joint_shape = np.einsum("jv,vck->jck", regressor[:, used], model.shapedirs[used, :, :betas].astype(f))
         return cls(
-            model.v_template[ids].astype(f), model.shapedirs[ids, :, :betas].astype(f), model.expression_dirs[ids].astype(f),
-            model.weights[ids].astype(f), regressor @ model.v_template, joint_shape, np.asarray(model.posedirs[ids], f),
-            model.pose_feature, model.parents, posed,
+            model.v_template[ids].astype(f), model.shapedirs[ids, :, :betas].astype(f),
+            model.expression_dirs[ids].astype(f), model.weights[ids].astype(f), regressor @ model.v_template,
+            joint_shape, np.asarray(model.posedirs[ids], f), model.pose_feature, model.parents, posed,
         )  # fmt: skip
 
     @classmethod
     def of_mesh(cls, mesh: SkinnedMesh, ids: NDArray, posed: tuple[int, ...]) -> Anchors:
         """Vertices `ids` of a mesh whose shape is known (no betas)."""
-        V, J = len(mesh.vertices), len(mesh.joints)
+        V, J, f = len(mesh.vertices), len(mesh.joints), np.float64
         weights = np.zeros((len(ids), J))
         np.add.at(weights, (np.arange(len(ids))[:, None], mesh.joint_index[ids]), mesh.joint_weight[ids])
         return cls(
-            mesh.vertices[ids].astype(np.float64), np.zeros((len(ids), 3, 0)), mesh.expression.to_dense(V)[ids].astype(np.float64),
-            weights, mesh.joints.astype(np.float64), np.zeros((J, 3, 0)), mesh.pose_corrective.to_dense(V)[ids].astype(np.float64),
+            mesh.vertices[ids].astype(f), np.zeros((len(ids), 3, 0)), mesh.expression.to_dense(V)[ids].astype(f),
+            weights, mesh.joints.astype(f), np.zeros((J, 3, 0)), mesh.pose_corrective.to_dense(V)[ids].astype(f),
             mesh.pose_feature, mesh.parents, posed,
         )  # fmt: skip
 

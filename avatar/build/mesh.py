@@ -1,8 +1,8 @@
 """Stage mesh: body + mouth card + shell become one skinned mesh, every part of which will carry Gaussians.
 
 The shell is a 2.5-D sheet over whatever the matte holds beyond the body: hair, collar, clothes, arms, hands. Its depth
-continues the body's. Arms and legs do not move: their weights go to the bone they hang from, in the body and in the shell
-alike, so that nothing tears where the two meet.
+continues the body's. Arms and legs do not move: their weights go to the bone they hang from, in the body and in the
+shell alike, so that nothing tears where the two meet.
 """
 
 from __future__ import annotations
@@ -80,12 +80,12 @@ def build(model: BodyModel, o: Observation, fit: Fit, refined: Refined) -> Union
 
 
 def _body_faces(model: BodyModel, o: Observation, vertices: F64) -> NDArray[np.int64]:
-    """Triangles of the body that take part: no lashes, nothing below the elbow, nothing far outside picture or matte."""
+    """Triangles of the body that take part: no lashes, no forearms, nothing far outside picture or matte."""
     a = anatomy.of(model)
     p = o.camera.project(vertices)[:, :2]
     margin = 60 * unit(o)
     size = np.array([o.camera.width, o.camera.height])
-    outside = ((p < -margin) | (p > size + margin)).any(1)
+    outside = np.any((p < -margin) | (p > size + margin), axis=1)
     distance = cv2.distanceTransform((o.alpha < 0.35).astype(np.uint8), cv2.DIST_L2, 3)
     q = np.floor(p).astype(int).clip(0, size - 1)
     stray = distance[q[:, 1], q[:, 0]] > 3 * unit(o) + 1
@@ -174,10 +174,10 @@ def _unproject(camera, x, y, z):  # type: ignore[no-untyped-def]
 
 
 def _mouth_card(model: BodyModel, o: Observation, vertices: F64):  # type: ignore[no-untyped-def]
-    """Open smiles: what the photo shows between the lips goes on one curved card at the upper teeth, fixed to the skull.
+    """Open smiles: what the photo shows between the lips goes on a curved card at the upper teeth, fixed to the skull.
 
-    Spread over the model's teeth, tongue and inner lips, which never line up with the photo's, it shears apart as soon as
-    the head turns. -> vertices (n, 3) world m, triangles, mask (H, W) of the mouth's inside; or empty.
+    Spread over the model's teeth, tongue and inner lips, which never line up with the photo's, it shears apart as soon
+    as the head turns. -> vertices (n, 3) world m, triangles, mask (H, W) of the mouth's inside; or empty.
     """
     lips = o.landmarks[list(LIPS_INNER)]
     gap = float(np.linalg.norm(o.landmarks[14] - o.landmarks[13]))
@@ -191,13 +191,13 @@ def _mouth_card(model: BodyModel, o: Observation, vertices: F64):  # type: ignor
     up, side = round(5 * u) + 1, 2 * round(4 * u) + 1
     grown = cv2.dilate(mask, np.ones((up, side), np.uint8), anchor=(side // 2, 0))  # up and sideways, never down
     g = max(CARD_CELL * u, 1.0)
-    ys, xs = np.nonzero(grown)
+    ys, xs = np.where(grown > 0)
     gy, gx = np.mgrid[ys.min() : ys.max() + g : g, xs.min() : xs.max() + g : g]
     z = np.full(gx.shape, z0[0])
     for _ in range(3):
         X = (gx - o.camera.cx) / o.camera.focal * z - x0
         z = z0[0] + z0[1] * X + bend * X**2 - 0.001
-    H, W = mask.shape
+    H, W = o.alpha.shape
     cell = grown[gy[:-1, :-1].astype(int).clip(0, H - 1), gx[:-1, :-1].astype(int).clip(0, W - 1)] > 0
     triangles, used = _grid_triangles(cell)
     return _unproject(o.camera, gx, gy, z).reshape(-1, 3)[used], triangles, core
@@ -215,8 +215,8 @@ def _tooth_arch(model: BodyModel, o: Observation, vertices: F64):  # type: ignor
 
 
 def _unpose(model: BodyModel, o: Observation, fit: Fit, posed: F64, weights: F64) -> tuple[SkinnedMesh, F64, F64]:
-    """The skinned mesh that the photo's pose (limbs at rest, eyes where they look) carries to `posed`, before expression
-    and correctives; that pose; and `posed` with the eyeballs turned."""
+    """The skinned mesh that the photo's pose (limbs at rest, eyes where they look) carries to `posed`, before
+    expression and correctives; that pose; and `posed` with the eyeballs turned."""
     pose = np.zeros_like(fit.pose)
     moving = [0, NECK, HEAD, JOINT["jaw"]]
     pose[moving] = fit.pose[moving]

@@ -1,8 +1,8 @@
 """From the photo's face to a neutral one of the same person: lips sealed, lids open, gaze ahead, and lids that close.
 
-What the fit could not explain by expression sits in the offsets, photo expression included. So the neutral face takes the
-photo's offsets, the fitted expression without what opens the mouth, and a smooth correction that makes the rims of the
-lips meet. The difference to the photo is the avatar's correction basis 0. A second correction turns the model's
+What the fit could not explain by expression sits in the offsets, photo expression included. So the neutral face takes
+the photo's offsets, the fitted expression without what opens the mouth, and a smooth correction that makes the rims of
+the lips meet. The difference to the photo is the avatar's correction basis 0. A second correction turns the model's
 eyeBlink into this person's: at 1 the rims of the lids meet, outside the eyeball.
 """
 
@@ -49,7 +49,7 @@ class Neutral:
 
 
 def neutral(model: BodyModel, photo: F64, expression: F64, apertures: dict[str, float], open_lips: bool) -> Neutral:
-    """photo (V, 3) m: body vertices at rest with the photo's expression (E,) in them; apertures of the eyes, by side."""
+    """photo (V, 3) m: body vertices at rest with the photo's expression (E,) in them; apertures of the eyes by side."""
     names = model.expression_names
     kept = np.array([_kept(n, open_lips) for n in names])
     target = expression * kept
@@ -77,7 +77,11 @@ def _place_teeth(model: BodyModel, rest: F64) -> None:
     """Teeth and tongue where they belong behind sealed lips; in place. The photo's offsets moved them with the lips."""
     a = anatomy.of(model)
     seam = (a.landmark_matrix()[[13, 14]] @ rest)[:, 1].mean()
-    edges = ((anatomy.UPPER_TEETH, np.min, UPPER_EDGE), (anatomy.LOWER_TEETH, np.max, LOWER_EDGE), (anatomy.TONGUE, np.max, TONGUE_TOP))
+    edges = (
+        (anatomy.UPPER_TEETH, np.min, UPPER_EDGE),
+        (anatomy.LOWER_TEETH, np.max, LOWER_EDGE),
+        (anatomy.TONGUE, np.max, TONGUE_TOP),
+    )
     for part, edge, height in edges:
         inside = a.of_part(part)
         front = inside & (rest[:, 2] > np.quantile(rest[inside, 2], 0.7))  # the incisors, the tongue's tip
@@ -85,7 +89,7 @@ def _place_teeth(model: BodyModel, rest: F64) -> None:
         rest[inside, 2] -= behind_lips(model, rest, rest[inside])
 
 
-def behind_lips(model: BodyModel, rest: F64, points: F64) -> F64:
+def behind_lips(model: BodyModel, rest: F64, points: F64) -> float:
     """How far (m, >= 0) points (n, 3) at rest must go back as one so that they lie behind the closed face (V, 3)."""
     a = anatomy.of(model)
     faces = model.faces[(model.face_part == anatomy.SKIN) & (a.head > 0.5)[model.faces].all(1)]
@@ -96,9 +100,9 @@ def behind_lips(model: BodyModel, rest: F64, points: F64) -> F64:
     flat = np.concatenate([(rest[:, :2] - low) / PIXEL, front - rest[:, 2:]], 1)
     depth, _ = cpu.zbuffer(flat, np.ascontiguousarray(faces), int(size[0]), int(size[1]))
     q = np.floor((points[:, :2] - low) / PIXEL).astype(int)
-    clear = front - points[:, 2] - depth[q[:, 1], q[:, 0]]  # -inf where there is no face in front: outside it
+    clear: F64 = front - points[:, 2] - depth[q[:, 1], q[:, 0]]  # -inf where there is no face in front: outside it
     clear = clear[np.isfinite(clear)]
-    return max(BEHIND - float(clear.min()), 0.0) if len(clear) else 0.0
+    return max(BEHIND - float(np.min(clear)), 0.0) if len(clear) else 0.0
 
 
 def _kept(name: str, open_lips: bool) -> float:

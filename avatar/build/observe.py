@@ -62,7 +62,7 @@ def observe(photo: Photo) -> Observation:
     rgb, person = photo.rgb, scaled(person, k)
     if k < 1:
         size = (round(rgb.shape[1] * k), round(rgb.shape[0] * k))
-        rgb = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
+        rgb = np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.uint8)
     matte = matting.matte(rgb, person, others=others)
     alpha = keep_the_person(matte.alpha, person)
     if alpha[alpha > 0.5].size < 500:
@@ -93,8 +93,7 @@ def scaled(person: tracking.Person, k: float) -> tracking.Person:
     f, b = person.face, person.body
     pixels = np.array([k, k, k, 1], np.float32)
     if b is not None:
-        mask = None if b.mask is None else cv2.resize(b.mask, None, fx=k, fy=k, interpolation=cv2.INTER_AREA)
-        b = replace(b, keypoints=b.keypoints * pixels, mask=mask)
+        b = replace(b, keypoints=b.keypoints * pixels, mask=None if b.mask is None else _resized(b.mask, k))
     return tracking.Person(
         None if f is None else replace(f, landmarks=f.landmarks * np.float32(k)),
         b,
@@ -103,8 +102,12 @@ def scaled(person: tracking.Person, k: float) -> tracking.Person:
     )
 
 
+def _resized(mask: NDArray[np.float32], k: float) -> NDArray[np.float32]:
+    return np.asarray(cv2.resize(mask, None, fx=k, fy=k, interpolation=cv2.INTER_AREA), np.float32)
+
+
 def keep_the_person(alpha: NDArray[np.float32], person: tracking.Person) -> NDArray[np.float32]:
-    """The matte's part that hangs together with the face: other people and things apart from it go to the background."""
+    """The matte's part that hangs together with the face: people and things apart from it are background."""
     assert person.face is not None
     _, label = cv2.connectedComponents((alpha > 0.3).astype(np.uint8))
     h, w = alpha.shape

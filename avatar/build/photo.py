@@ -55,7 +55,9 @@ def read(path: Path) -> Photo:
     except Refused:
         raise
     except Image.DecompressionBombError as e:
-        raise Refused(f"{name} claims to have far too many pixels; use one of at most {MAX_PIXELS // 10**6} megapixels") from e
+        raise Refused(
+            f"{name} claims too many pixels; use a picture of at most {MAX_PIXELS // 10**6} megapixels"
+        ) from e
     except UnidentifiedImageError as e:
         raise Refused(f"{name} is not a picture that can be read; use JPEG, PNG or WebP") from e
     except Exception as e:  # Pillow's decoders raise nearly anything on damaged files

@@ -1,4 +1,4 @@
-"""Stage prune: motion limits, and which triangles any motion within them can show. The rest is neither seeded nor kept."""
+"""Stage prune: motion limits, and which triangles any motion within them can show. The rest is dropped unseeded."""
 
 from __future__ import annotations
 
@@ -12,7 +12,16 @@ from avatar.build.kinematics import F64
 from avatar.render import cpu
 from avatar.render.contract import Camera
 from models.motion import (
-    GROUP, HEAD, JAW, JOINT, JOINT_GROUP, JOINTS, LEFT_EYE, NECK, RIGHT_EYE, compose_rotations,
+    GROUP,
+    HEAD,
+    JAW,
+    JOINT,
+    JOINT_GROUP,
+    JOINTS,
+    LEFT_EYE,
+    NECK,
+    RIGHT_EYE,
+    compose_rotations,
 )  # fmt: skip
 from models.skinning import Poser, SkinnedMesh, SparseDirections
 
@@ -118,12 +127,12 @@ def reachable(
             seen[left] |= _in_front(p, depth)
     touched = np.zeros(len(mesh.vertices), bool)
     touched[mesh.faces[seen]] = True
-    return touched[mesh.faces].any(1)
+    return np.any(touched[mesh.faces], axis=1)
 
 
 def _in_front(p: NDArray[np.float32], depth: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Points (n, 3) px x, y, depth m: not behind the surface by more than the tolerance; beside the picture, none is."""
+    """Points (n, 3) px x, y, depth m: inside the picture and no farther behind the surface than the tolerance."""
     h, w = depth.shape
     x, y = np.floor(p[:, 0]).astype(int), np.floor(p[:, 1]).astype(int)
     inside = (x >= 0) & (x < w) & (y >= 0) & (y < h)
-    return inside & (p[:, 2] < depth[y.clip(0, h - 1), x.clip(0, w - 1)] + TOLERANCE)
+    return np.asarray(inside & (p[:, 2] < depth[y.clip(0, h - 1), x.clip(0, w - 1)] + TOLERANCE))

@@ -1,8 +1,8 @@
 """Stage refine: offsets that put the landmarks exactly where the photo has them and all skin inside the matte.
 
-One Laplacian system over the vertices that can be seen: sum w |P - l|^2 + 3 |L d|^2 + small |d|^2, in pixels, for x and y;
-eyeballs, teeth and tongue follow as rigid bodies. It is factored once; the rounds that pull stray skin into the matte add
-rows, and conjugate gradients with that factor as preconditioner solve them.
+One Laplacian system over the vertices that can be seen: sum w |P - l|^2 + 3 |L d|^2 + small |d|^2, in pixels, for x and
+y; eyeballs, teeth and tongue follow as rigid bodies. It is factored once; the rounds that pull stray skin into the
+matte add rows, and conjugate gradients with that factor as preconditioner solve them.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def _near_the_picture(model: BodyModel, pixels: F64, fit: Fit) -> NDArray[np.boo
 
 
 def _stray(at, candidates, inside, nearest, farthest):  # type: ignore[no-untyped-def]
-    """Vertices seen outside the matte -> (indices, target pixels one pixel inside). Hidden ones too: a turn shows them."""
+    """Vertices outside the matte, hidden ones too (a turn shows them) -> indices, target pixels one pixel inside."""
     H, W = inside.shape
     q = np.floor(at).astype(int)
     seen = candidates & ((q >= 0) & (q < [W, H])).all(1)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from avatar.asset import Avatar
 from avatar.build import anatomy, eyes
 from avatar.build.fit import LandmarkFit, anchor_landmarks, expression_not_fitted
-from avatar.build.kinematics import Anchors, F64
+from avatar.build.kinematics import F64, Anchors
 from avatar.build.observe import scaled
 from models import body, tracking
 from models.motion import GROUP, JOINT, LEFT_EYE, RIGHT_EYE, Motion, matrix_from_axis_angle
@@ -53,7 +53,7 @@ class Retracker:
         self._last: Motion | None = None
 
     def _anchors(self, ids: NDArray) -> Anchors:
-        """The avatar's neutral mesh; the correction towards the photo's face follows the expression, as the rig has it."""
+        """The avatar's neutral mesh; the correction towards the photo's face follows the expression, as in the rig."""
         a = Anchors.of_mesh(self.avatar.mesh, ids, POSED)
         if self.avatar.correction.count:
             basis = self.avatar.correction.to_dense(len(self.avatar.mesh.vertices))[ids, :, 0].astype(np.float64)
@@ -71,11 +71,13 @@ class Retracker:
         return Anchors.of_mesh(self.avatar.mesh, ids, POSED)
 
     def motion(self, rgb: NDArray[np.uint8], time: float) -> Motion:
-        """A frame (H, W, 3) at `time` s -> absolute motion; where no face is found, the last one (or the photo's) holds."""
+        """A frame (H, W, 3) at `time` s -> absolute motion; where no face is found, the last one holds."""
         camera = self.avatar.camera
         persons = [p for p in self._tracker.track(rgb, time) if p.face is not None]
         if not persons:
-            return replace(self._last or self._motion(self._fit.x, self.avatar.photo.pose[[LEFT_EYE, RIGHT_EYE]]), time=time)
+            return replace(
+                self._last or self._motion(self._fit.x, self.avatar.photo.pose[[LEFT_EYE, RIGHT_EYE]]), time=time
+            )
         person = scaled(persons[0], camera.width / rgb.shape[1])
         face, first = person.face, self._last is None
         assert face is not None

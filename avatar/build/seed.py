@@ -1,4 +1,4 @@
-"""Stage seed: where the Gaussians go. What the photo shows gets a lattice in the picture, what it hides a scatter on the mesh.
+"""Stage seed: where the Gaussians go: a lattice over what the photo shows, a scatter on the mesh over what it hides.
 
 Rule: every triangle in the depth pre-pass carries opaque Gaussians; whatever hides must itself be drawn.
 """
@@ -51,10 +51,8 @@ class Seeds:
         return len(self.face)
 
 
-def seed(
-    model: BodyModel, o: Observation, mesh: UnionMesh, reachable: NDArray[np.bool_], spacing: float, random: int
-) -> Seeds:
-    """spacing scales all distances; reachable (F,) triangles that may ever be seen; random: the scatter's seed."""
+def seed(model: BodyModel, o: Observation, mesh: UnionMesh, spacing: float, random: int) -> Seeds:
+    """spacing scales all distances; random: the scatter's seed."""
     points = o.camera.camera_from_world(mesh.posed)
     faces = mesh.skin.faces
     depth, ids = cpu.zbuffer(o.camera.project(mesh.posed), faces, o.camera.width, o.camera.height)
@@ -67,7 +65,7 @@ def seed(
     opacity = o.alpha[q[:, 1], q[:, 0]].astype(np.float64)
     layer = layers(model, mesh)
     seen_layer = np.where(~solid[face] | (opacity < SOFT), LAYER["fringe"], layer[face])
-    h = _hidden(model, o, mesh, points, depth, reachable, spacing, random)
+    h = _hidden(model, o, mesh, points, depth, spacing, random)
     tolerance = TOLERANCE[layer[h.face]]
     hq = np.floor(h.pixel).astype(int).clip(0, [o.camera.width - 1, o.camera.height - 1])
     inside = ((h.pixel > 0) & (h.pixel < [o.camera.width, o.camera.height])).all(1)
@@ -188,10 +186,10 @@ class _Scatter:
     depth: F64
 
 
-def _hidden(model, o, mesh, points, depth, reachable, spacing, random) -> _Scatter:  # type: ignore[no-untyped-def]
+def _hidden(model, o, mesh, points, depth, spacing, random) -> _Scatter:  # type: ignore[no-untyped-def]
     """Scatter on all that can hide where the photo does not see the surface, or sees it edge-on."""
     faces = mesh.skin.faces
-    candidates = np.flatnonzero(reachable & ((mesh.part != anatomy.SHELL) | mesh.occluder))
+    candidates = np.flatnonzero((mesh.part != anatomy.SHELL) | mesh.occluder)
     tri = points[faces[candidates]]
     normal = np.cross(tri[:, 1] - tri[:, 0], tri[:, 2] - tri[:, 0])
     area = np.linalg.norm(normal, axis=1) / 2
@@ -208,7 +206,8 @@ def _hidden(model, o, mesh, points, depth, reachable, spacing, random) -> _Scatt
     q = np.floor(pixel).astype(int).clip(0, [camera.width - 1, camera.height - 1])
     seen = inside & (depth[q[:, 1], q[:, 0]] > X[:, 2] - SEEN_BEHIND)  # by depth: sub-pixel triangles never win the ids
     n = normal[at] / (np.linalg.norm(normal[at], axis=1, keepdims=True) + 1e-15)
-    grazing = (np.abs((n * X).sum(1)) / np.linalg.norm(X, axis=1) < GRAZING) & (mesh.part[candidates[at]] != anatomy.SHELL)
+    cosine = np.abs((n * X).sum(1)) / np.linalg.norm(X, axis=1)
+    grazing = (cosine < GRAZING) & (mesh.part[candidates[at]] != anatomy.SHELL)
     keep = (~seen | grazing) & ~(inside & (o.alpha[q[:, 1], q[:, 0]] < SOFT))
     at, r, X, pixel = at[keep], r[keep], X[keep], pixel[keep]
     E = np.stack([tri[at, 1] - tri[at, 0], tri[at, 2] - tri[at, 0]], 2)

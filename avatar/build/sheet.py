@@ -95,7 +95,9 @@ def _crop(picture: NDArray[np.uint8], avatar: Avatar, zoom: str) -> NDArray[np.u
     k = TILE / side
     move = np.array([[k, 0, -x0 * k + 0.5 * (k - 1)], [0, k, -y0 * k + 0.5 * (k - 1)]])
     mode = cv2.INTER_AREA if k < 1 else cv2.INTER_CUBIC
-    return cv2.warpAffine(picture, move, (TILE, TILE), flags=mode, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(
+        cv2.warpAffine(picture, move, (TILE, TILE), flags=mode, borderMode=cv2.BORDER_REPLICATE), np.uint8
+    )
 
 
 def _label(tile: NDArray[np.uint8], text: str) -> NDArray[np.uint8]:

@@ -67,7 +67,7 @@ def _check_face(rgb: NDArray[np.uint8], face: Face, warnings: list[str]) -> None
 
 def _check_border(shape: tuple[int, ...], face: Face, warnings: list[str]) -> None:
     high = np.array([shape[1], shape[0]])
-    out = ((face.landmarks[:, :2] < 1) | (face.landmarks[:, :2] > high - 1)).any(1)
+    out = np.any((face.landmarks[:, :2] < 1) | (face.landmarks[:, :2] > high - 1), axis=1)
     inner = [*RIGHT_EYE, *LEFT_EYE, *LIPS_OUTER, 1]
     if out[inner].any() or out[list(OVAL)].mean() > 0.3:
         raise Refused("the face is cut off by the picture's border; use a photo that shows the whole face")
@@ -84,7 +84,7 @@ def _check_hands(person: Person, face: Face, warnings: list[str]) -> None:
 
 
 def aperture(face: Face, ring: tuple[int, ...]) -> float:
-    """Height over width of an eye's opening, from its contour ring (outer corner, upper lid, inner corner, lower lid)."""
+    """Height over width of an eye's opening; ring: outer corner, upper lid, inner corner, lower lid."""
     p = face.landmarks[list(ring), :2].astype(np.float64)
     width = float(np.linalg.norm(p[0] - p[8]))
     return float(np.mean([np.linalg.norm(p[i] - p[16 - i]) for i in (3, 4, 5)]) / max(width, 1e-6))

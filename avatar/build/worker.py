@@ -1,8 +1,8 @@
 """A build in a process of its own: low priority, can be cancelled, leaves nothing half done.
 
     job = BuildJob(Path("photo.jpg"), Path("anna.avatar"))
-    for event in job.events():  # {"event": "progress", "stage", "fraction", "message"} ..., then done, failed or cancelled
-        ...
+    for event in job.events():
+        ...  # {"event": "progress", "stage", "fraction", "message"}, at last "done", "failed" or "cancelled"
 
 The process is a fresh interpreter (`python -m avatar.build.worker`), so that nets and kernels of a build never live in
 the server, and speaks JSON lines over a pipe of its own: what libraries print does not get in the way.
@@ -85,10 +85,7 @@ class BuildJob:
 
     def wait(self) -> Event:
         """Block until the end; the last event."""
-        last: Event = {}
-        for last in self.events():
-            pass
-        return last
+        return list(self.events())[-1]
 
     def _finish(self, last: Event) -> Event:
         if self._cancelled:

@@ -59,7 +59,7 @@ def test_everything_is_finite_and_bound_to_the_mesh(built: Built) -> None:
     for x in (g.bary, g.shape, g.colour, g.opacity, a.mesh.vertices, a.mesh.expression.offset, a.correction.offset):
         assert np.isfinite(x).all()
     assert g.face.min() >= 0 and g.face.max() < len(a.mesh.faces)
-    assert (0 <= g.colour).all() and (g.colour <= 1).all()
+    assert (g.colour >= 0).all() and (g.colour <= 1).all()
     assert np.allclose(a.mesh.joint_weight.sum(1), 1, atol=1e-4)
 
 
@@ -93,7 +93,7 @@ def test_a_closed_mouth_hides_teeth_and_card(built: Built) -> None:
     """Painted magenta, none of them shows in the neutral state, and the smile shows the card."""
     a = built.avatar
     inside = np.isin(a.gaussians.layer, [LAYER[n] for n in ("teeth", "tongue", "card")])
-    colour = np.where(inside[:, None], np.float32([1, 0, 1]), np.float32([0, 0.5, 0])).astype(np.float32)
+    colour = np.where(inside[:, None], np.array([1, 0, 1]), np.array([0, 0.5, 0])).astype(np.float32)
     painted = builder.replace(a, gaussians=builder.replace(a.gaussians, colour=colour))
     red = lambda s: check.draw(painted, s)[..., 0]  # noqa: E731
     face = red(a.photo) > 0.5

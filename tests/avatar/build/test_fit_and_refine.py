@@ -53,7 +53,8 @@ def test_anchors_and_their_derivatives(model: body.BodyModel, kind: str) -> None
 
 def synthetic_face(model: body.BodyModel, camera, truth) -> Face:  # type: ignore[no-untyped-def]
     translation, pose, betas, expression = truth
-    v = Poser(model.skinned(betas))(*(np.asarray(a, np.float32) for a in (pose, expression, translation)))
+    f = np.float32
+    v = Poser(model.skinned(betas))(np.asarray(pose, f), np.asarray(expression, f), np.asarray(translation, f))
     assert model.landmarks is not None
     p = camera.project(model.landmarks.points(v.astype(np.float64), model.faces))
     depth = (p[:, 2] - p[:, 2].mean()) * camera.focal / p[:, 2].mean()

@@ -94,8 +94,8 @@ def test_dark_and_blurred(seen) -> None:  # type: ignore[no-untyped-def]
 
 def test_two_people(seen) -> None:  # type: ignore[no-untyped-def]
     rgb, person = seen
-    beside = replace(with_landmarks(person, person.face.landmarks * 0.9), box=(400.0, 0.0, 512.0, 300.0))
-    chosen, warnings = suitability.choose(rgb, [person, replace(beside, box=(450.0, 0.0, 900.0, 300.0))])
+    beside = replace(with_landmarks(person, person.face.landmarks * 0.9), box=(450.0, 0.0, 900.0, 300.0))
+    chosen, warnings = suitability.choose(rgb, [person, beside])
     assert chosen is person and any("2 people" in w for w in warnings)
     with pytest.raises(Refused, match="overlap"):
         suitability.choose(rgb, [person, with_landmarks(person, person.face.landmarks * 0.98)])
@@ -126,7 +126,8 @@ def test_a_working_picture_is_never_enlarged(seen) -> None:  # type: ignore[no-u
     large = scaled(person, 4.0)
     k = working_scale(large, (2048, 2048, 3))
     assert 0.25 <= k < 0.5
-    assert np.allclose(scaled(large, 0.25).face.landmarks, person.face.landmarks, atol=1e-3)  # type: ignore[union-attr]
+    again = scaled(large, 0.25).face
+    assert again is not None and np.allclose(again.landmarks, person.face.landmarks, atol=1e-3)
 
 
 @pytest.mark.parametrize(
