@@ -16,6 +16,7 @@ TURNED, STRONGLY_TURNED = np.radians(25), np.radians(42)
 CLOSED_EYE = 0.07  # aperture over width of the eye
 DARK, VERY_DARK = 0.16, 0.05  # median luminance of the face
 BLURRED = 0.028  # mean absolute Laplacian over contrast of the face at 128 px width
+GRAIN = 1.0  # the same; real faces, drawn ones too, stay below .4, and nets find faces in noise
 
 
 def choose(rgb: NDArray[np.uint8], persons: list[Person]) -> tuple[Person, list[str]]:
@@ -57,6 +58,8 @@ def _check_face(rgb: NDArray[np.uint8], face: Face, warnings: list[str]) -> None
     if max(aperture(face, ring) for ring in (RIGHT_EYE_RING, LEFT_EYE_RING)) < CLOSED_EYE:
         raise Refused("the eyes are closed; use a photo with open eyes")
     light, sharp = _light_and_sharpness(rgb, face)
+    if sharp > GRAIN:
+        raise Refused("no face was found in the picture, only a pattern that resembles one; use a photo of a person")
     if light < VERY_DARK:
         raise Refused("the face is too dark to be made out; use a photo with more light")
     if light < DARK:

@@ -94,6 +94,7 @@ def test_dark_and_blurred(seen) -> None:  # type: ignore[no-untyped-def]
 
 def test_two_people(seen) -> None:  # type: ignore[no-untyped-def]
     rgb, person = seen
+    assert person.face is not None
     beside = replace(with_landmarks(person, person.face.landmarks * 0.9), box=(450.0, 0.0, 900.0, 300.0))
     chosen, warnings = suitability.choose(rgb, [person, beside])
     assert chosen is person and any("2 people" in w for w in warnings)
