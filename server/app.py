@@ -124,7 +124,7 @@ async def _end(app: web.Application) -> None:
 async def _warm(parts: Parts, workers: Workers) -> None:
     try:
         await asyncio.get_running_loop().run_in_executor(workers.net, parts.warm_net)
-    except ValueError as e:  # absent weights: sessions say it to their clients, too
+    except Exception as e:  # absent weights, most likely; sessions say it to their clients, too
         log.warning("the avatars cannot speak: %s", e)
 
 

@@ -6,10 +6,12 @@ import time
 import wave
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from aiohttp.test_utils import TestClient
+from aiortc.rtp import RtcpSrPacket
 
 from stage.sound import RATE, to_int16
 from tests.server.scripted import Watcher, api_of, bearer, clicks, open_session, start
@@ -64,6 +66,58 @@ async def test_flash_and_click_leave_together(client: TestClient) -> None:
     skew = np.array([h[0] - f[0] for f, h in zip(flashes, heard)]) - (0.080 - 0.033)
     assert abs(np.median(skew)) < 0.045, skew
     await watcher.close()
+
+
+class Reports:
+    """What a receiver needs to line up two streams (RFC 3550, 6.4.1): first RTP stamp, and a sender report's NTP."""
+
+    def __init__(self, receiver: Any) -> None:
+        self.origin: int | None = None
+        self.report: tuple[float, int] | None = None
+        self._rate = 90_000 if receiver.track.kind == "video" else 48_000
+        handle_rtp, handle_rtcp = receiver._handle_rtp_packet, receiver._handle_rtcp_packet
+
+        async def on_rtp(packet: Any, arrival_time_ms: int) -> None:
+            self.origin = packet.timestamp if self.origin is None else self.origin
+            await handle_rtp(packet, arrival_time_ms=arrival_time_ms)
+
+        async def on_rtcp(packet: Any) -> None:
+            if isinstance(packet, RtcpSrPacket):
+                self.report = (packet.sender_info.ntp_timestamp / 2**32, packet.sender_info.rtp_timestamp)
+            await handle_rtcp(packet)
+
+        receiver._handle_rtp_packet, receiver._handle_rtcp_packet = on_rtp, on_rtcp
+
+    def ntp(self, seconds: float) -> float:
+        """When a decoded frame of this stream time is due."""
+        assert self.report and self.origin is not None
+        ntp, rtp = self.report
+        return ntp + seconds - ((rtp - self.origin) & 0xFFFFFFFF) / self._rate
+
+
+async def test_reports_line_up_sound_with_a_picture_that_is_slow_to_draw(client: TestClient) -> None:
+    session = await open_session(client, fps=20)
+    picture = api_of(client).sessions.get(session["id"]).performer.picture
+    draw = picture.draw
+    picture.draw = lambda motion, out: (time.sleep(0.03), draw(motion, out))
+    watcher = Watcher()
+    reports: dict[str, Reports] = {}
+    watcher.connection.on("track", lambda t: reports.setdefault(t.kind, Reports(_receiver(watcher, t))))
+    await watcher.watch(client, session)
+    await watcher.until(lambda: watcher.frames)
+    await client.post(f"/sessions/{session['id']}/speak", data=wav(clicks(3)), headers=bearer(session))
+    await asyncio.sleep(4)
+    flashes = [reports["video"].ntp(rtp) for _, rtp in onsets(watcher.frames, 160)]
+    heard = [reports["audio"].ntp(rtp) for _, rtp in onsets(watcher.sound, 2000)]
+    assert len(flashes) == 3 == len(heard)
+    # A flash shows in the first frame after the click, 25 ms later on average; packets of sound are 20 ms long.
+    skew = np.array(heard) - np.array(flashes)
+    assert abs(np.median(skew) + 0.015) < 0.045, skew
+    await watcher.close()
+
+
+def _receiver(watcher: Watcher, track: Any) -> Any:
+    return next(r for r in watcher.connection.getReceivers() if r.track is track)
 
 
 async def test_real_speech_is_heard(client: TestClient) -> None:
