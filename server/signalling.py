@@ -71,6 +71,18 @@ def parse_offer(body: bytes) -> SessionDescription:
     return offer
 
 
+def without_mdns(sdp: str) -> str:
+    """The offer without candidates that hide their address behind a .local name (RFC 8828, 5.2).
+
+    Looking such a name up holds the answer back by a second where multicast DNS does not answer, and is not needed: the
+    browser's own checks reach this server, which learns the address from them. Then more candidates may come, so that
+    an end of candidates is taken out, too.
+    """
+    lines = sdp.splitlines(keepends=True)
+    kept = [x for x in lines if not (x.startswith("a=candidate:") and ".local " in x)]
+    return sdp if len(kept) == len(lines) else "".join(x for x in kept if not x.startswith("a=end-of-candidates"))
+
+
 def _not_an_offer(why: str) -> Problem:
     return Problem(400, f"the body is not a usable SDP offer: {why}", "send the browser's local description as it is")
 
@@ -143,7 +155,8 @@ def _follow(session: Session, viewer: Viewer, config: Config) -> None:
 async def _negotiate(connection: RTCPeerConnection, body: bytes) -> str:
     """Apply the offer, gather our candidates, and return the answer."""
     try:
-        await connection.setRemoteDescription(RTCSessionDescription(body.decode("utf-8"), "offer"))
+        offer = without_mdns(body.decode("utf-8"))
+        await connection.setRemoteDescription(RTCSessionDescription(offer, "offer"))
         answer = await connection.createAnswer()
         await asyncio.wait_for(connection.setLocalDescription(answer), GATHER_TIMEOUT)
     except TimeoutError as e:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -170,6 +171,7 @@ class Watcher:
     answer: str = ""
     status: int = 0
     tasks: list[asyncio.Task] = field(default_factory=list)
+    hide_address: bool = False  # as browsers do that were not given a camera or microphone
 
     async def watch(
         self, client: TestClient, session: dict[str, Any], video: bool = True, audio: bool = True, codec: str = ""
@@ -184,6 +186,8 @@ class Watcher:
                 transceiver.setCodecPreferences([c for c in known if c.name == codec])
         await self.connection.setLocalDescription(await self.connection.createOffer())
         sdp = self.connection.localDescription.sdp
+        if self.hide_address:
+            sdp = re.sub(r"(a=candidate:\S+ \d \S+ \d+) \S+", r"\1 1f6cbe2e-6f3f-4a1a-a7a4-0de0e9f1a0c5.local", sdp)
         headers = bearer(session) | {"Content-Type": "application/sdp"}
         response = await client.post(session["whep"], data=sdp, headers=headers)
         self.status, self.answer = response.status, await response.text()

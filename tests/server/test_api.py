@@ -3,6 +3,7 @@
 import asyncio
 import io
 import json
+import time
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from server.api import check_photo, read_wish
 from server.config import Config
 from server.errors import Problem
 from server.limits import MAX_NAME, clean_name, slug
+from server.signalling import without_mdns
 from tests.server.scripted import Watcher, api_of, bearer, open_session, scripted_parts, start
 
 
@@ -448,3 +450,21 @@ async def test_the_demo_voice_is_the_one_of_the_settings(tmp_path: Path) -> None
         client = await start(tmp_path, demo_voice=voice)
         assert (await client.get("/voices/demo")).status == status
         await client.close()
+
+
+def test_hidden_addresses_are_not_looked_up() -> None:
+    plain = OFFER + "a=candidate:1 1 UDP 1 192.0.2.1 5000 typ host\r\na=end-of-candidates\r\n"
+    assert without_mdns(plain) == plain
+    hidden = plain + "a=candidate:2 1 UDP 1 0f6cbe2e-6f3f-4a1a-a7a4-0de0e9f1a0c5.local 5001 typ host\r\n"
+    assert without_mdns(hidden) == plain.replace("a=end-of-candidates\r\n", "")
+
+
+async def test_a_peer_whose_address_is_hidden_connects_quickly(client: TestClient) -> None:
+    session = await open_session(client)
+    watcher = Watcher()
+    watcher.hide_address = True
+    began = time.monotonic()
+    await watcher.watch(client, session)
+    await watcher.until(lambda: watcher.frames)
+    assert time.monotonic() - began < 2
+    await watcher.close()
