@@ -201,7 +201,7 @@ def picture(guest: Visit) -> NDArray[np.uint8]:
 def head(guest: Visit) -> list[float]:
     """Where the received picture shows the head: left, top, right, bottom in shares of it, a square in pixels."""
     rgb = picture(guest)
-    people = Tracker(body=False, hands=False).track(np.ascontiguousarray(rgb))
+    people = Tracker(body=False, hands=False, pose="lite").track(np.ascontiguousarray(rgb))
     assert people and people[0].face is not None, "no face in the received picture"
     points = people[0].face.landmarks[:, :2]
     middle, half = (points.min(0) + points.max(0)) / 2, 0.9 * np.ptp(points, axis=0).max()
