@@ -144,6 +144,7 @@ class Session:
 
     def push_audio(self, samples: NDArray, rate: int) -> None:
         self.performer.push_audio(samples, rate)
+        self._listen()
 
     async def take_microphone(self, close: Callable[[], Any]) -> None:
         """The newest microphone speaks; the one before is closed."""

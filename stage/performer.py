@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 I16 = NDArray[np.int16]
 U8 = NDArray[np.uint8]
 
-NET_MARGIN = 0.06  # s the net has for one inference, besides its algorithmic latency
+NET_MARGIN = 0.08  # s the net has for one inference, besides its algorithmic latency
 MAX_QUEUED = 600.0  # s of voice that may wait
 DRIFT_QUIET, DRIFT_LOUD = 0.12, 0.4  # s a microphone may run ahead before quiet, before any, sound is left out
 QUIET = 300  # int16 amplitude
@@ -131,7 +131,7 @@ class Performer:
     def interrupt(self) -> int:
         """Stop speaking now: the voice fades within 30 ms, the mouth closes. Returns the new epoch."""
         epoch = self._voice.cut()
-        self._lips.cut(self._voice.playhead / RATE, epoch)
+        self._lips.cut(epoch)
         return epoch
 
     def drive(self, track: MotionTrack | None, start: float = 0.0) -> None:
@@ -212,7 +212,7 @@ class Lips:
     Where there is no motion there is none to show; how a mouth comes to rest is the mixer's business.
     """
 
-    HOLD = 0.03  # s that a motion stands alone, before the first and after the last; gaps up to twice that are bridged
+    HOLD = 0.06  # s that a motion stands alone, before the first and after the last; gaps up to twice that are bridged
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -227,12 +227,11 @@ class Lips:
             self._motions.extend(motions)
             return len(motions)
 
-    def cut(self, time: float, epoch: int) -> None:
-        """Forget what lies after `time`, and take motions of the new epoch only."""
+    def cut(self, epoch: int) -> None:
+        """Forget everything, and take motions of the new epoch only."""
         with self._lock:
             self._epoch = epoch
-            while self._motions and self._motions[-1].time > time:
-                self._motions.pop()
+            self._motions.clear()
 
     def at(self, time: float) -> Motion | None:
         """Times must not run backwards: what lies before is forgotten."""
