@@ -85,9 +85,9 @@ def _weights() -> Iterator[Finding]:
     from models import weights
 
     for status in weights.list_status():
-        good = status.state == "ok"
+        good = status.state == "ready"
         yield Finding(
-            "weights", good, f"{status.id}: {status.state}" + ("" if good else "; run_server.py weights --fetch")
+            "weights", good, f"{status.weight.id}: {status.state}" + ("" if good else "; run_server.py weights --fetch")
         )
 
 
