@@ -112,14 +112,15 @@ def drop_unreachable(avatar: Avatar, union: UnionMesh, model: BodyModel) -> tupl
 
 
 def blink_stretch(avatar: Avatar, model: BodyModel) -> NDArray[np.float64]:
-    """(F,) how many times its size a triangle grows when the eyes close."""
+    """(F,) how many times its size, seen from the front, a triangle of lid skin grows when the eyes close."""
     blink = np.array([n.startswith("eyeBlink") for n in model.expression_names], np.float32)
     poser = Poser(avatar.mesh)
     area = []
     for coefficients in (0 * blink, blink):
         t = poser.rest(coefficients)[avatar.mesh.faces].astype(np.float64)
-        area.append(np.linalg.norm(np.cross(t[:, 1] - t[:, 0], t[:, 2] - t[:, 0]), axis=1))
-    return area[1] / np.maximum(area[0], 1e-12)
+        area.append(np.cross(t[:, 1] - t[:, 0], t[:, 2] - t[:, 0])[:, 2])
+    moved = np.abs(area[1] - area[0]) > 1e-9  # m^2: a hundredth of a triangle
+    return np.where(moved & (area[1] > 0), area[1] / np.maximum(area[0], 0.1 * np.abs(area[1]) + 1e-15), 1.0)
 
 
 def _no_gaussians() -> Gaussians:

@@ -26,11 +26,16 @@ from avatar.render.contract import LAYER
 from models.body import BodyModel
 from models.matting import push_pull
 from models.motion import HEAD, JOINT
+from models.motion import LEFT_EYE as LEFT_EYE_JOINT
+from models.motion import RIGHT_EYE as RIGHT_EYE_JOINT
 
 RIDGE_SEEN, RIDGE_UNDERLAY, RIDGE_HIDDEN, RIDGE_FRINGE = 0.02, 0.1, 1.0, 5.0  # towards the first colour
 RIDGE_EDGE = 10.0  # how much more where the matte is half transparent: there the background's share is uncertain
-CROWDED = 6
+CROWDED = 3
 TONE_FLESH, TONE_ELSE = 0.005, 1e-4  # pull of hidden vertices to the face's mean colour
+LIT_LID = 0.7
+SOCKET = 0.03  # m about an eye that is lids and their surroundings
+BROW_REACH, BROW_DARK = 2.4, 0.75  # sizes of an eye about it, brightness over the face's mean
 SKIN_CHROMA, SKIN_LIGHT = 16.0, 38.0  # distances in CIE Lab within which a colour may be this face's skin
 LEAST_STRETCH, FULL_STRETCH, LID_FILL = 1.8, 4.0, 0.75
 STEPS = 25
@@ -107,11 +112,27 @@ def _vertex_colours(model: BodyModel, o: Observation, mesh: UnionMesh) -> tuple[
     L = sp.diags(np.asarray(A.sum(1)).ravel()) - A
     flesh = _where_skin_is_expected(model)
     known &= ~flesh | _skin_like(colours, tone)  # a collar's or strand's colour must not spread over neck and jaw
+    brow = _in_eyes(o, pixels, BROW_REACH) & (colours.mean(1) < BROW_DARK * tone.mean())
+    known &= ~brow  # nor a brow's over the lid
     hold = np.where(known, 1e4, np.where(flesh, TONE_FLESH, TONE_ELSE))
     right = hold[:, None] * np.where(known[:, None], colours, tone)
     filled = sl.splu((L + sp.diags(hold)).tocsc()).solve(right)
     filled = _fill_from_rim(model, o, filled, known, pixels)
+    for eye in (LEFT_EYE_JOINT, RIGHT_EYE_JOINT):
+        _fill_lids(model, filled, known, eye)
     return filled, tone
+
+
+def _fill_lids(model: BodyModel, colours: F64, known: NDArray, eye: int) -> None:
+    """Hidden lid skin takes the lit skin about the eye, not the shadow of the crease that folds it away; in place."""
+    distance = np.linalg.norm(model.v_template - model.joint_regressor[eye] @ model.v_template, axis=1)
+    around = colours[known & (distance < 1.5 * SOCKET)]
+    if len(around) < 8:
+        return
+    light = around.mean(1)
+    lit = around[light >= np.median(light)].mean(0)
+    lids = ~known & (distance < SOCKET)
+    colours[lids] = (1 - LIT_LID) * colours[lids] + LIT_LID * 0.97 * lit
 
 
 def _where_skin_is_expected(model: BodyModel) -> NDArray[np.bool_]:
@@ -160,7 +181,10 @@ def _fill_from_rim(model: BodyModel, o: Observation, colours: F64, known: NDArra
     """Hidden skin of the head above the jaw takes the colour of the matte's rim in its direction: hair stays hair."""
     a = anatomy.of(model)
     centre = o.landmarks[list(OVAL)].mean(0)
-    chosen = np.flatnonzero(~known & (model.weights[:, HEAD] > 0.9) & ~a.inner_mouth & a.skin)
+    hidden = ~known & (model.weights[:, HEAD] > 0.9) & ~a.inner_mouth & a.skin
+    for eye in (LEFT_EYE_JOINT, RIGHT_EYE_JOINT):  # lids are hidden too, but not by hair
+        hidden &= np.linalg.norm(model.v_template - model.joint_regressor[eye] @ model.v_template, axis=1) > SOCKET
+    chosen = np.flatnonzero(hidden)
     away = pixels[chosen] - centre
     rim = _rim_colours(o, centre)
     share = np.clip((0.2 - away[:, 1] / (np.linalg.norm(away, axis=1) + 1e-6)) / 0.3, 0, 1)[:, None]

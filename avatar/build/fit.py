@@ -27,6 +27,8 @@ BETAS = 30
 SIGMA_LANDMARK = 2.0  # % of face width
 SIGMA_DEPTH = 25.0  # % of face width: MediaPipe's z is a guess from a network
 SIGMA_EXPRESSION = 0.35
+SIGMA_MOUTH = 0.8  # of an open mouth: what expression does not explain stays in the neutral face
+OPEN_LIPS = 0.015  # of the face's width
 JAW_RANGE = (-0.03, 0.45)  # rad
 
 _HEAD = ("pelvis", "neck", "head", "jaw")
@@ -185,6 +187,13 @@ def levenberg_marquardt(
     return x, cost
 
 
+def lips_apart(face: Face) -> bool:
+    """Whether the photo shows an open mouth."""
+    p = face.landmarks
+    gap = np.linalg.norm(p[13, :2] - p[14, :2])
+    return bool(gap > OPEN_LIPS * np.ptp(p[:468, 0]))
+
+
 def anchor_landmarks(model: BodyModel) -> tuple[NDArray, sp.csr_matrix]:
     """The vertices that carry MediaPipe's landmarks (n,), and the landmarks of them (468, n)."""
     if model.landmarks is None:
@@ -217,6 +226,8 @@ def fit(model: BodyModel, camera: Camera, face: Face, body: Body | None) -> Fit:
     f.mean[3:b] = _MEAN_POSE.ravel()
     f.sigma[3:b], f.sigma[b:e], f.sigma[e:] = _SIGMA_POSE.ravel(), 1.0, SIGMA_EXPRESSION
     f.low[f.rotation("jaw")][0], f.high[f.rotation("jaw")][0] = JAW_RANGE
+    if lips_apart(face):
+        f.sigma[e:][[n.startswith("mouth") for n in model.expression_names]] = SIGMA_MOUTH
     _start(f, face)
     free = np.zeros(len(f.x), bool)
     free[:6] = True  # translation and root

@@ -71,6 +71,7 @@ def seed(model: BodyModel, o: Observation, mesh: UnionMesh, spacing: float, rand
     inside = ((h.pixel > 0) & (h.pixel < [o.camera.width, o.camera.height])).all(1)
     safe = cv2.erode(o.alpha, np.ones((3, 3)), borderType=cv2.BORDER_REPLICATE) > CERTAIN
     drawn = inside & safe[hq[:, 1], hq[:, 0]] & (depth[hq[:, 1], hq[:, 0]] > h.depth - 1.5 * tolerance)
+    drawn &= ~_folds_away(model, mesh)[h.face]
     n, m = len(face), len(h.face)
     return Seeds(
         np.concatenate([face, h.face]), np.concatenate([bary, h.bary]), np.concatenate([shape, h.shape]),
@@ -96,6 +97,14 @@ def layers(model: BodyModel, mesh: UnionMesh) -> NDArray[np.uint8]:
     for p, name in names.items():
         out[part == p] = LAYER[name]
     return out
+
+
+def _folds_away(model: BodyModel, mesh: UnionMesh) -> NDArray[np.bool_]:
+    """(F,) lid skin: what of it an open eye hides must not take the colours of the eye and crease in front of it."""
+    lid = np.zeros(len(mesh.skin.vertices), bool)
+    for side in ("Left", "Right"):
+        lid[anatomy.of(model).over_eyeball(side)[0]] = True
+    return (mesh.part == anatomy.SKIN) & np.any(lid[mesh.skin.faces], axis=1)
 
 
 def _spacing_map(o: Observation) -> NDArray[np.float32]:
