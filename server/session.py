@@ -245,7 +245,9 @@ class Session:
             await close()
         await asyncio.gather(*(self.remove(v) for v in list(self.viewers)))
         await asyncio.gather(self._pump, return_exceptions=True)
-        self._workers.render.call(self.performer.close)  # there, so that no frame is being drawn
+        # In their own threads, so that no frame is being drawn or encoded.
+        self._workers.render.call(self.performer.close)
+        self._workers.render.call_encoder(self._encoders.clear)
 
     # ---- the picture: render and encode threads -------------------------------------------------------------
 

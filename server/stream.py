@@ -7,6 +7,7 @@ others down: the session whose frame is due first goes first, and a late one ski
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import logging
 import threading
@@ -135,6 +136,11 @@ class RenderLoop:
             self._tasks.append(task)
             self._wake.notify()
 
+    def call_encoder(self, task: Callable[[], None]) -> None:
+        """Run something in the encode thread between frames."""
+        with contextlib.suppress(RuntimeError):  # it has been shut down, and nothing needs freeing
+            self._encoder.submit(self._attempt, task)
+
     def close(self) -> None:
         with self._wake:
             self._stopping = True
@@ -209,4 +215,4 @@ class RenderLoop:
         try:
             task()
         except Exception:
-            log.exception("a task of the render thread failed")
+            log.exception("a task between frames failed")

@@ -99,7 +99,12 @@ async def test_reports_line_up_sound_with_a_picture_that_is_slow_to_draw(client:
     session = await open_session(client, fps=20)
     picture = api_of(client).sessions.get(session["id"]).performer.picture
     draw = picture.draw
-    picture.draw = lambda motion, out: (time.sleep(0.03), draw(motion, out))
+
+    def slowly(motion: object, out: object) -> None:
+        time.sleep(0.03)
+        draw(motion, out)
+
+    picture.draw = slowly
     watcher = Watcher()
     reports: dict[str, Reports] = {}
     watcher.connection.on("track", lambda t: reports.setdefault(t.kind, Reports(_receiver(watcher, t))))
