@@ -289,8 +289,9 @@ def test_a_cut_connection_comes_back(server: FakeServer, visit: Callable[..., Vi
     expect(guest.page.locator(LIVE)).to_be_visible(timeout=15_000)
     session = only(server.sessions)
     server.drop_peers()
-    until(lambda: session.peers, 20)
-    before = guest.grab()
+    until(lambda: any(peer.connectionState == "connected" for peer in session.peers.values()), 20)
+    expect(guest.page.locator(LIVE)).to_be_visible(timeout=15_000)
+    before = until(lambda: guest.page.evaluate("document.querySelector('video').videoWidth") and guest.grab())
     until(lambda: differs(before, guest.grab()) > 1)
     expect(guest.page.locator(LIVE)).to_be_visible()
     assert only(server.sessions) is session, "the same session goes on"
