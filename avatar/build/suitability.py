@@ -13,6 +13,7 @@ from models.tracking import Face, Person, with_face
 LEAST_FACE = 38  # px of face width
 SMALL_FACE = 80
 TURNED, STRONGLY_TURNED = np.radians(25), np.radians(42)
+TILTED, LYING = np.radians(30), np.radians(60)
 CLOSED_EYE = 0.07  # aperture over width of the eye
 DARK, VERY_DARK = 0.16, 0.05  # median luminance of the face
 BLURRED = 0.028  # mean absolute Laplacian over contrast of the face at 128 px width
@@ -48,6 +49,10 @@ def _check_face(rgb: NDArray[np.uint8], face: Face, warnings: list[str]) -> None
         raise Refused(f"the face is only {width:.0f} pixels wide; it must be at least {LEAST_FACE}, better 150")
     if width < SMALL_FACE:
         warnings.append(f"the face is only {width:.0f} pixels wide; the avatar will look soft (150 or more is good)")
+    if abs(face.roll) > LYING:
+        raise Refused("the person lies on the side in the picture; turn the picture upright")
+    if abs(face.roll) > TILTED:
+        warnings.append(f"the head is tilted by {np.degrees(abs(face.roll)):.0f} degrees; an upright one is better")
     turn = max(abs(face.yaw), abs(face.pitch))
     if abs(face.yaw) > STRONGLY_TURNED:
         raise Refused(

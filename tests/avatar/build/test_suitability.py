@@ -73,6 +73,19 @@ def test_turned_away(seen) -> None:  # type: ignore[no-untyped-def]
             assert any("turned by 30 degrees" in w for w in suitability.choose(rgb, [turned])[1])
 
 
+def test_lying_on_the_side(seen) -> None:  # type: ignore[no-untyped-def]
+    rgb, person = seen
+    for degrees, refused in ((40, False), (85, True)):
+        centre = person.face.landmarks[1]
+        c, s = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+        turned = (person.face.landmarks - centre) @ np.array([[c, s, 0], [-s, c, 0], [0, 0, 1]]) + centre
+        if refused:
+            with pytest.raises(Refused, match="upright"):
+                suitability.choose(rgb, [with_landmarks(person, turned)])
+        else:
+            assert any("tilted" in w for w in suitability.choose(rgb, [with_landmarks(person, turned)])[1])
+
+
 def test_closed_eyes(seen) -> None:  # type: ignore[no-untyped-def]
     rgb, person = seen
     p = person.face.landmarks.copy()
