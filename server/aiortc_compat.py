@@ -18,7 +18,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from aiortc import RTCPeerConnection, RTCRtpReceiver, RTCRtpSender
+from aiortc import RTCRtpReceiver, RTCRtpSender
 from aiortc.jitterbuffer import JitterBuffer
 from aiortc.rtp import RTCP_PSFB_APP, RtcpPsfbPacket, RtcpSrPacket, unpack_remb_fci
 
@@ -88,14 +88,6 @@ def report_media_time(sender: RTCRtpSender, clock_rate: int, ntp: Callable[[floa
 def shorten_jitter_buffer(receiver: RTCRtpReceiver, prefetch: int = 1) -> None:
     """Hand on audio after `prefetch` packets instead of 4. Before the first packet only."""
     receiver._RTCRtpReceiver__jitter_buffer = JitterBuffer(capacity=16, prefetch=prefetch)  # type: ignore[attr-defined]
-
-
-def offered_codecs(connection: RTCPeerConnection, kind: str) -> list[str]:
-    """Codec names ("H264", "opus", ...) that were agreed on for the first transceiver of a kind, best first."""
-    for transceiver in connection.getTransceivers():
-        if transceiver.kind == kind:
-            return [c.name for c in transceiver._codecs]
-    return []
 
 
 def use_udp_ports(loop: asyncio.AbstractEventLoop, first: int, last: int) -> None:

@@ -49,7 +49,10 @@ class Gallery:
         with self._lock:
             found = {}
             for path in sorted(self.folder.glob(f"*{SUFFIX}")):
-                stat = path.stat()
+                try:
+                    stat = path.stat()
+                except OSError:  # removed meanwhile
+                    continue
                 stamp = (stat.st_mtime_ns, stat.st_size)
                 known = self._cards.get(path.stem)
                 found[path.stem] = known if known and known.stamp == stamp else self._read(path, stamp)
@@ -64,12 +67,15 @@ class Gallery:
         raise not_found("avatar", avatar_id)
 
     def avatar(self, avatar_id: str) -> Avatar:
-        """The avatar itself, from memory where it was used lately. Raises Problem 404."""
+        """The avatar itself, from memory where it was used lately. Raises Problem 404, or 409 for a broken file."""
         card = self.card(avatar_id)
         with self._lock:
             stamp, avatar = self._loaded.pop(card.id, (None, None))
             if avatar is None or stamp != card.stamp:
-                avatar = self._load(card.path)
+                try:
+                    avatar = self._load(card.path)
+                except (ValueError, OSError) as e:
+                    raise Problem(409, f"the avatar {avatar_id!r} cannot be opened: {e}") from e
             self._loaded[card.id] = (card.stamp, avatar)
             while len(self._loaded) > LOADED:
                 self._loaded.popitem(last=False)

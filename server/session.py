@@ -132,6 +132,7 @@ class Session:
         self._net: asyncio.Future[int] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._pump = asyncio.create_task(self._run_pump(), name=f"sound of {id}")
+        self._pump.add_done_callback(self._pump_ended)
 
     # ---- what the session is asked for ----------------------------------------------------------------------
 
@@ -269,9 +270,12 @@ class Session:
 
     def fail(self, error: Exception) -> None:
         """The picture cannot be drawn: everybody is sent away, and whoever asks is told why."""
-        self.error = f"the picture failed: {error}"
+        self._loop.call_soon_threadsafe(self._end, f"the picture failed: {error}")
+
+    def _end(self, error: str) -> None:
+        self.error = error
         for viewer_id in list(self.viewers):
-            self._loop.call_soon_threadsafe(self.dismiss, viewer_id)
+            self.dismiss(viewer_id)
 
     # ---- the wire: event loop -------------------------------------------------------------------------------
 
@@ -283,6 +287,11 @@ class Session:
         self._sent[codec] = self._sent.get(codec, 0.0) + (rate - self._sent.get(codec, 0.0)) / self.fps
         late = -self.clock.until(media_time)
         self._skews.append(self._audio_late - late)
+
+    def _pump_ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("the sound of a session failed", exc_info=error)
+            self._end(f"the sound failed: {error}")
 
     async def _run_pump(self) -> None:
         """Every 20 ms, the next 960 samples to every viewer. This is what media time is made of."""
@@ -314,10 +323,11 @@ class Session:
         if self._net is not None:
             if not self._net.done():
                 return
-            if self._net.exception():
-                log.error("the speech driver failed", exc_info=self._net.exception())
-                self.warnings = (*self.warnings, f"the speech driver failed: {self._net.exception()}")[-5:]
-            self._net = None
+            error, self._net = self._net.exception(), None
+            warning = f"the speech driver failed: {error}"
+            if error and warning not in self.warnings:
+                log.error("the speech driver failed", exc_info=error)
+                self.warnings = (*self.warnings, warning)
         until = self.clock.now() + NET_AHEAD
         if self.performer.wants(until):
             self._net = self._loop.run_in_executor(self._workers.net, self.performer.advance, until)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import secrets
 import time
@@ -65,11 +66,14 @@ class Sessions:
             raise Problem(503, error, "try again later, or raise max_sessions", {"Retry-After": "10"})
 
     async def open(self, avatar: Avatar, wish: Wish) -> Session:
+        """Raises Problem 503 when all places are taken, 400 where the wish does not fit the avatar."""
         self.admit()
         self._opening += 1
         try:
             await asyncio.shield(self._ready)
             performer, warnings = await asyncio.to_thread(self._perform, avatar, wish)
+        except ValueError as e:
+            raise Problem(400, f"the avatar {wish.avatar!r} cannot be shown like this: {e}") from e
         finally:
             self._opening -= 1
         session_id = secrets.token_urlsafe(12)
@@ -99,4 +103,5 @@ class Sessions:
             for session in self:
                 if not session.viewers and session.idle_since < oldest:
                     log.info("session %s is closed: nobody watches", session.id[:6])
-                    await self.close_one(session.id)
+                    with contextlib.suppress(Problem):  # somebody closed it meanwhile
+                        await self.close_one(session.id)

@@ -58,11 +58,6 @@ class Voice:
         return max(self.playhead, self._clips[-1].end if self._clips else 0)
 
     @property
-    def pending(self) -> bool:
-        """Is there sound the net has not taken yet?"""
-        return bool(self._pieces)
-
-    @property
     def next_piece(self) -> int | None:
         """Media sample where the next untaken piece starts, None when all are taken."""
         with self._lock:

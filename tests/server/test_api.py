@@ -468,3 +468,25 @@ async def test_a_peer_whose_address_is_hidden_connects_quickly(client: TestClien
     await watcher.until(lambda: watcher.frames)
     assert time.monotonic() - began < 2
     await watcher.close()
+
+
+async def test_an_avatar_that_broke_meanwhile_and_one_that_cannot_be_shown(tmp_path: Path) -> None:
+    parts = scripted_parts()
+    broken = False
+
+    def load(path: Path) -> object:
+        if broken:
+            raise ValueError("its tensors are torn")
+        return parts.load(path)
+
+    def perform(avatar: object, wish: object) -> tuple:
+        raise ValueError("too small a picture")
+
+    client = await start(tmp_path, type(parts)(load, perform, parts.build))  # type: ignore[arg-type]
+    body = await error_of(await client.post("/sessions", json={"avatar": "demo"}), 400)
+    assert "too small a picture" in body["error"]
+    api_of(client).gallery._loaded.clear()
+    broken = True
+    body = await error_of(await client.post("/sessions", json={"avatar": "demo"}), 409)
+    assert "torn" in body["error"]
+    await client.close()

@@ -261,3 +261,37 @@ async def test_a_picture_that_fails_is_told(client: TestClient) -> None:
     state = await (await client.get(f"/sessions/{session['id']}", headers=bearer(session))).json()
     assert state["state"] == "failed" and "no such Gaussian" in state["error"]
     await watcher.close()
+
+
+async def test_a_speech_driver_that_fails_is_told_and_the_sound_goes_on(client: TestClient) -> None:
+    session = await open_session(client)
+    live = api_of(client).sessions.get(session["id"])
+
+    def broken(samples: object) -> list:
+        raise RuntimeError("no such phoneme")
+
+    live.performer._speech.push = broken
+    watcher = await Watcher().watch(client, session)
+    await watcher.until(lambda: watcher.sound)
+    await client.post(f"/sessions/{session['id']}/speak", data=wav(clicks(1)), headers=bearer(session))
+    await watcher.until(lambda: onsets(watcher.sound, 2000))
+    state = await (await client.get(f"/sessions/{session['id']}", headers=bearer(session))).json()
+    assert state["state"] == "live" and state["warnings"] == ["the speech driver failed: no such phoneme"]
+    await watcher.close()
+
+
+async def test_sound_that_fails_ends_the_session_in_words(client: TestClient) -> None:
+    session = await open_session(client)
+    live = api_of(client).sessions.get(session["id"])
+
+    def broken(start: int, n: int) -> None:
+        raise RuntimeError("no such sample")
+
+    live.performer.voice = broken
+    watcher = Watcher()
+    await watcher.until(lambda: live.error)
+    state = await (await client.get(f"/sessions/{session['id']}", headers=bearer(session))).json()
+    assert state["state"] == "failed" and "no such sample" in state["error"]
+    headers = bearer(session) | {"Content-Type": "application/sdp"}
+    assert (await client.post(session["whep"], data="v=0", headers=headers)).status == 409
+    await watcher.close()
