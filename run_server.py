@@ -62,6 +62,8 @@ def parser() -> argparse.ArgumentParser:
     bench = commands.add_parser("bench", help="time every stage of a frame, with ratios against plain baselines")
     bench.add_argument("--json", type=Path, metavar="FILE", help="also write the figures here")
     bench.add_argument("--avatar", type=Path, default=Path("avatars/demo.avatar"))
+    bench.add_argument("--browser", type=float, metavar="SECONDS", help="instead: the whole chain with a real browser")
+    bench.add_argument("--voice", type=Path, metavar="FILE", help="what is said during --browser")
     bench.set_defaults(run=run_bench)
     doctor = commands.add_parser("doctor", help="check this machine: packages, weights, kernels, codecs, page")
     doctor.add_argument("--warm", action="store_true", help="also compile and cache every kernel")
@@ -219,7 +221,16 @@ def run_bench(args: argparse.Namespace) -> int:
 
     if not args.avatar.exists():
         raise CommandError(f"{args.avatar}: no such avatar; build the demo with `make demo`, or name one with --avatar")
-    bench.run(args.json, args.avatar)
+    if args.browser is None:
+        bench.run(args.json, args.avatar)
+        return 0
+    from bench import browser
+
+    figures = browser.run(args.avatar, args.browser, args.voice)
+    for name, value in figures.items():
+        print(f"{name:20} {value:8.2f}")
+    if args.json:
+        _write_text(args.json, json.dumps({"browser": figures}, indent=1))
     return 0
 
 

@@ -24,7 +24,7 @@ class Config:
     host: str = "127.0.0.1"  # this machine only; 0.0.0.0 for all, behind TLS (docs/deployment.md)
     port: int = 8080  # 0: any free port
     avatars: Path = ROOT / "avatars"  # folder of .avatar files
-    demo_voice: str = ""  # a sound file behind the page's demo button; none: no button
+    demo_voice: str = str(ROOT / "server/voices/demo.ogg")  # behind the page's demo button; "": no button
     client: Path = ROOT / "client_web" / "dist"  # the built page
     origins: tuple[str, ...] = ()  # other names the page is reached by, such as https://talk.example.org
 
