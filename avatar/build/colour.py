@@ -190,13 +190,20 @@ def _fill_from_rim(model: BodyModel, o: Observation, colours: F64, known: NDArra
     share = np.clip((0.2 - away[:, 1] / (np.linalg.norm(away, axis=1) + 1e-6)) / 0.3, 0, 1)[:, None]
     k = ((np.arctan2(away[:, 1], away[:, 0]) + np.pi) / (2 * np.pi) * RIM_DIRECTIONS).astype(int) % RIM_DIRECTIONS
     crown = np.median(rim[int(RIM_DIRECTIONS * 0.17) : int(RIM_DIRECTIONS * 0.33)], 0)
-    v = model.v_template[chosen]
-    ears = model.joint_regressor[JOINT["left_eye_smplhf"]] @ model.v_template  # heights from the eyes, in metres
-    behind = np.clip((ears[2] - 0.136 - v[:, 2]) / 0.02, 0, 1) * np.clip((v[:, 1] - (ears[1] - 0.089)) / 0.03, 0, 1)
+    behind = _where_hair_is_expected(model)[chosen]
     out = colours.copy()
     out[chosen] = (1 - share) * colours[chosen] + share * rim[k]
     out[chosen] = (1 - behind[:, None]) * out[chosen] + behind[:, None] * crown
     return out
+
+
+def _where_hair_is_expected(model: BodyModel) -> F64:
+    """(V,) 0..1: behind the temples above the eyes, behind the ears above the nape. Metres from the eyes."""
+    eye = (model.joint_regressor[[LEFT_EYE_JOINT, RIGHT_EYE_JOINT]] @ model.v_template).mean(0)
+    up, back = (model.v_template - eye)[:, 1], -(model.v_template - eye)[:, 2]
+    temple = np.clip((back - 0.085) / 0.02, 0, 1) * np.clip((up + 0.02) / 0.03, 0, 1)
+    nape = np.clip((back - 0.136) / 0.02, 0, 1) * np.clip((up + 0.089) / 0.03, 0, 1)
+    return np.maximum(temple, nape)
 
 
 def _rim_colours(o: Observation, centre: NDArray) -> F64:

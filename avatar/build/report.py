@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 
@@ -30,7 +30,6 @@ class Report:
     versions: dict[str, str]
     warnings: tuple[str, ...] = ()
     scale: float = 1.0  # avatar pixels per pixel of the photo
-    triangles: dict[str, int] = field(default_factory=dict)
 
     def json(self) -> str:
         return json.dumps(asdict(self), indent=2)

@@ -160,7 +160,7 @@ def _build(a: argparse.Namespace, tell) -> int:  # type: ignore[no-untyped-def]
     except builder.Refused as e:
         tell(event="failed", error=str(e), refused=True)
         return 2
-    except (WeightsError, OSError) as e:
+    except (WeightsError, OSError, ValueError) as e:  # ValueError: a body model or an avatar that cannot be used
         tell(event="failed", error=str(e), refused=False)
         return 1
     tell(event="done", report=json.loads(report.json()))
