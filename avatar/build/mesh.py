@@ -29,6 +29,7 @@ FACE_UNIT = 140.0  # px: lengths below in px are for a face this wide and grow w
 SHELL_CELL = 4.0  # px
 SHELL_OVERLAP = 4.0  # px that the shell continues under the body's edge
 SHELL_BEHIND = 0.004  # m deeper there
+SHELL_BEYOND = 16.0  # px that it continues beyond the picture
 CARD_CELL = 2.0  # px
 CARD_GAP = 0.05  # of the face's width: lips farther apart show teeth that go on a card
 SOLID = 0.6  # alpha of all corners from which a shell triangle may hide what is behind it
@@ -116,35 +117,44 @@ def _moving_weights(model: BodyModel) -> F64:
 
 
 def _shell(o, depth, covered, faces, ids, weights):  # type: ignore[no-untyped-def]
-    """-> vertices (n, 3) world m, triangles, weights (n, 55), solid (F,)."""
+    """-> vertices (n, 3) world m, triangles, weights (n, 55), solid (F,).
+
+    At the picture's sides and bottom the sheet goes on for SHELL_BEYOND as it is at the border: a lean uncovers it.
+    """
     u = unit(o)
-    H, W = covered.shape
-    known = covered.astype(np.float32)
-    z = push_pull(np.where(covered, depth, 0)[..., None].astype(np.float32), known)[..., 0]
-    z = np.where(covered, depth, cv2.GaussianBlur(z, (0, 0), 3 * u))
-    groups = np.zeros((H, W, len(SHELL_JOINTS)), np.float32)
-    trunk = weights[:, SHELL_JOINTS].copy()
-    trunk[:, 0] = 1 - trunk[:, 1:].sum(1)  # jaw and eyes: the skull
-    groups[covered] = trunk[faces[ids[covered]]].mean(1)
-    halves = [push_pull(np.ascontiguousarray(h), known) for h in np.split(groups, 2, axis=2)]  # at most 4 channels
-    groups = np.concatenate([cv2.GaussianBlur(h, (0, 0), 6 * u) for h in halves], 2)
-    groups /= groups.sum(2, keepdims=True)
+    z, groups = _continued(depth, covered, faces, ids, weights, u)
+    m = round(SHELL_BEYOND * u)
+    beyond = lambda a: np.pad(a, ((0, m), (m, m), *((0, 0),) * (a.ndim - 2)), mode="edge")  # noqa: E731
+    z, groups, alpha, covered = beyond(z), beyond(groups), beyond(o.alpha), beyond(covered)
+    H, W = alpha.shape
     g = max(SHELL_CELL * u, 2.0)
     rows, columns = int(np.ceil(H / g)) + 1, int(np.ceil(W / g)) + 1
     gy, gx = np.mgrid[0:rows, 0:columns] * g
     r = max(round(SHELL_OVERLAP * u), 1)
     inner = cv2.erode(covered.astype(np.uint8), np.ones((2 * r + 1, 2 * r + 1)), borderType=cv2.BORDER_REPLICATE)
-    need = ((cv2.dilate(o.alpha, np.ones((5, 5))) > 0.02) & (inner == 0)).astype(np.uint8)
-    cell = _any_in_cells(need, rows - 1, columns - 1, g)
-    yy, xx = gy.astype(int).clip(0, H - 1), gx.astype(int).clip(0, W - 1)
-    dz = z[yy, xx] + np.where(covered[yy, xx], SHELL_BEHIND, 0)
-    v = _unproject(o.camera, gx, gy, dz)
-    faces_, used = _grid_triangles(cell)
-    under, alpha = covered[yy, xx].ravel()[used], o.alpha[yy, xx].ravel()[used]
-    solid = ~under[faces_].all(1) & (alpha[faces_].min(1) > SOLID)
+    need = ((cv2.dilate(alpha, np.ones((5, 5))) > 0.02) & (inner == 0)).astype(np.uint8)
+    triangles, used = _grid_triangles(_any_in_cells(need, rows - 1, columns - 1, g))
+    yy, xx = (q.astype(int).clip(0, n - 1).ravel()[used] for q, n in ((gy, H), (gx, W)))
+    under = covered[yy, xx]
+    v = _unproject(o.camera, gx.ravel()[used] - m, gy.ravel()[used], z[yy, xx] + np.where(under, SHELL_BEHIND, 0))
+    solid = ~under[triangles].all(1) & (alpha[yy, xx][triangles].min(1) > SOLID)
     w = np.zeros((len(used), weights.shape[1]))
-    w[:, SHELL_JOINTS] = groups[yy, xx].reshape(-1, len(SHELL_JOINTS))[used]
-    return v.reshape(-1, 3)[used], faces_, w, solid
+    w[:, SHELL_JOINTS] = groups[yy, xx]
+    return v, triangles, w, solid
+
+
+def _continued(depth, covered, faces, ids, weights, u):  # type: ignore[no-untyped-def]
+    """The body's depth (H, W) and its weights for SHELL_JOINTS (H, W, 6), smoothly continued beyond it."""
+    known = covered.astype(np.float32)
+    z = push_pull(np.where(covered, depth, 0)[..., None].astype(np.float32), known)[..., 0]
+    z = np.where(covered, depth, cv2.GaussianBlur(z, (0, 0), 3 * u))
+    trunk = weights[:, SHELL_JOINTS].copy()
+    trunk[:, 0] = 1 - trunk[:, 1:].sum(1)  # jaw and eyes: the skull
+    groups = np.zeros((*covered.shape, len(SHELL_JOINTS)), np.float32)
+    groups[covered] = trunk[faces[ids[covered]]].mean(1)
+    halves = [push_pull(np.ascontiguousarray(h), known) for h in np.split(groups, 2, axis=2)]  # at most 4 channels
+    groups = np.concatenate([cv2.GaussianBlur(h, (0, 0), 6 * u) for h in halves], 2)
+    return z, groups / groups.sum(2, keepdims=True)
 
 
 def _any_in_cells(mask: NDArray, rows: int, columns: int, g: float) -> NDArray[np.bool_]:

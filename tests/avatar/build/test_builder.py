@@ -15,7 +15,7 @@ from avatar.build.landmarks import LIP_PAIRS
 from avatar.render.contract import LAYER
 from avatar.rig import Rig
 from models import body
-from models.motion import JAW, A, Motion
+from models.motion import JAW, JOINT, A, Motion
 
 if TYPE_CHECKING:
     from tests.avatar.build.conftest import Built
@@ -117,6 +117,17 @@ def test_the_photo_state_puts_landmarks_on_the_photo(built: Built) -> None:
     p = a.camera.project(landmarks(a, a.photo))[:, :2]
     off = np.linalg.norm(p - seen.landmarks[:468, :2] * built.report.scale, axis=1)
     assert off.mean() < 0.006 * built.report.face_width
+
+
+def test_a_lean_does_not_uncover_what_is_below_the_picture(built: Built) -> None:
+    a = built.avatar
+    m = Motion()
+    m.weight[:] = 1
+    m.pose[[JOINT["spine1"], JOINT["spine2"], JOINT["spine3"]], 2] = 0.04
+    leaning = check.draw(a, Rig(a).state(m))[-1, :, 3] > 0.5
+    upright = check.draw(a, a.neutral)[-1, :, 3] > 0.5
+    assert upright.sum() > 300
+    assert leaning.sum() > 0.97 * upright.sum()
 
 
 def test_limits_name_every_joint_that_must_not_move(built: Built) -> None:
