@@ -20,7 +20,7 @@ def demo_avatar_path() -> Path:
     return path
 
 
-def testdata(name: str) -> Path:
+def shared_file(name: str) -> Path:
     """A file of the shared test data; the test skips, naming it, where it is absent."""
     path = TESTDATA / name
     if not path.exists():

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from models.motion import ARKIT, GROUP, GROUPS, A, MotionTrack
-from tests.conftest import ROOT, testdata, voice_like
+from tests.conftest import ROOT, shared_file, voice_like
 
 COMMANDS = ("serve", "build", "render", "demo", "evaluate", "bench", "doctor", "weights")
 
@@ -129,7 +129,7 @@ def test_a_face_recording_drives(demo_avatar_path: Path, tmp_path: Path) -> None
 
 def test_a_video_of_another_person_drives(demo_avatar_path: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.mp4"
-    result = run("render", demo_avatar_path, "--drive", testdata("videos/grid_bbaf2n.mpg"), "-o", out)
+    result = run("render", demo_avatar_path, "--drive", shared_file("videos/grid_bbaf2n.mpg"), "-o", out)
     assert result.returncode == 0, result.stderr
     film = frames(out)
     assert 70 <= len(film) <= 76 and film[0].shape[0] >= 512
@@ -137,13 +137,13 @@ def test_a_video_of_another_person_drives(demo_avatar_path: Path, tmp_path: Path
 
 def test_a_video_without_a_face_is_refused(demo_avatar_path: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.mp4"
-    line = failure("render", demo_avatar_path, "--drive", testdata("videos/gr_noperson_globe.mp4"), "-o", out)
+    line = failure("render", demo_avatar_path, "--drive", shared_file("videos/gr_noperson_globe.mp4"), "-o", out)
     assert "no face" in line and not out.exists()
 
 
 def test_build_reports(tmp_path: Path) -> None:
     """A photo that is not the demo's, from the command to the report."""
-    photo, out, report = testdata("photos/flux_woman_0303.png"), tmp_path / "her.avatar", tmp_path / "report.json"
+    photo, out, report = shared_file("photos/flux_woman_0303.png"), tmp_path / "her.avatar", tmp_path / "report.json"
     result = run("build", photo, "-o", out, "--report", report)
     assert result.returncode == 0, result.stderr
     facts = json.loads(report.read_text())

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from drivers.speech.audio import AudioError, clean, load, resample
-from tests.conftest import testdata as shared  # pytest would collect a function called test*
+from tests.conftest import shared_file as shared
 
 
 def tone(rate, seconds=1.0, hertz=440.0):

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from drivers.recording import RecordingError, load
 from models.motion import ARKIT, GROUP, HEAD, NECK, A, Motion, MotionTrack, compose_rotations
-from tests.conftest import testdata as shared
+from tests.conftest import shared_file as shared
 
 NAMES = [n[0].upper() + n[1:] for n in sorted(ARKIT, reverse=True)]  # the app's own order is not ARKIT's
 TURNS = ["HeadYaw", "HeadPitch", "HeadRoll", "LeftEyeYaw", "LeftEyePitch", "LeftEyeRoll"]

@@ -16,7 +16,7 @@ from drivers.speech.ring import Ring
 from drivers.speech.training.augmentation import not_speech
 from drivers.speech.vad import VoiceDetector
 from models.motion import GROUP, GROUPS, JAW, A
-from tests.conftest import testdata as shared
+from tests.conftest import shared_file as shared
 
 RATE = 16000
 

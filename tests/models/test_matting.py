@@ -13,7 +13,7 @@ from skimage import data
 from models import matting
 from models.person import Person
 from models.tracking import Tracker
-from tests.conftest import testdata as shared
+from tests.conftest import shared_file as shared
 
 U8 = NDArray[np.uint8]
 F32 = NDArray[np.float32]

@@ -17,7 +17,7 @@ from models.head_crop import matrix_in_image
 from models.motion import ARKIT, A
 from models.person import Face, Person
 from models.tracking import Tracker, with_face
-from tests.conftest import testdata as shared
+from tests.conftest import shared_file as shared
 
 U8 = NDArray[np.uint8]
 MIRRORED = [  # landmarks of the person's right and their counterparts on the left

@@ -14,7 +14,7 @@ from avatar.build import builder, suitability
 from avatar.build.observe import framing_of, scaled, view_of, working_scale
 from avatar.build.photo import Refused
 from models.tracking import Person, Tracker
-from tests.conftest import testdata as shared_file
+from tests.conftest import shared_file
 
 
 @pytest.fixture(scope="module")
