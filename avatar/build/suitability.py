@@ -46,7 +46,7 @@ def _check_face(rgb: NDArray[np.uint8], face: Face, warnings: list[str]) -> None
     _check_border(rgb.shape, face, warnings)
     width = float(np.ptp(face.landmarks[:468, 0]))
     if width < LEAST_FACE:
-        raise Refused(f"the face is only {width:.0f} pixels wide; it must be at least {LEAST_FACE}, better 150")
+        raise Refused(f"the face is only {int(width)} pixels wide; it must be at least {LEAST_FACE}, better 150")
     if width < SMALL_FACE:
         warnings.append(f"the face is only {width:.0f} pixels wide; the avatar will look soft (150 or more is good)")
     if abs(face.roll) > LYING:
