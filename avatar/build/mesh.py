@@ -32,6 +32,7 @@ SHELL_BEHIND = 0.004  # m deeper there
 SHELL_BEYOND = 16.0  # px that it continues beyond the picture
 CARD_CELL = 2.0  # px
 CARD_GAP = 0.05  # of the face's width: lips farther apart show teeth that go on a card
+STEEP = 0.25  # cosine to the view under which a shell triangle bridges two depths and may hide nothing
 SOLID = 0.6  # alpha of all corners from which a shell triangle may hide what is behind it
 
 TORSO, HEAD, NECK = JOINT["spine3"], JOINT["head"], JOINT["neck"]
@@ -137,10 +138,17 @@ def _shell(o, depth, covered, faces, ids, weights):  # type: ignore[no-untyped-d
     yy, xx = (q.astype(int).clip(0, n - 1).ravel()[used] for q, n in ((gy, H), (gx, W)))
     under = covered[yy, xx]
     v = _unproject(o.camera, gx.ravel()[used] - m, gy.ravel()[used], z[yy, xx] + np.where(under, SHELL_BEHIND, 0))
-    solid = ~under[triangles].all(1) & (alpha[yy, xx][triangles].min(1) > SOLID)
+    solid = ~under[triangles].all(1) & (alpha[yy, xx][triangles].min(1) > SOLID) & (_facing(v[triangles]) > STEEP)
     w = np.zeros((len(used), weights.shape[1]))
     w[:, SHELL_JOINTS] = groups[yy, xx]
     return v, triangles, w, solid
+
+
+def _facing(triangles: F64) -> F64:
+    """(F,) cosine between the normals of world triangles (F, 3, 3) and the view."""
+    normal = np.cross(triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0])
+    view = triangles.mean(1)
+    return np.abs((normal * view).sum(1)) / (np.linalg.norm(normal, axis=1) * np.linalg.norm(view, axis=1) + 1e-15)
 
 
 def _continued(depth, covered, faces, ids, weights, u):  # type: ignore[no-untyped-def]

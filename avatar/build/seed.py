@@ -23,7 +23,7 @@ from models.body import BodyModel
 TRUNK, SURROUNDS, FACE, FINE = 2.0, 1.6, 1.2, 0.9  # lattice spacing in px of a face 140 px wide
 LEVELS = (2.8, 2.2, 1.7, FACE, FINE)  # the lattices there are
 DETAIL = (0.7, 1.7)  # least and most detail that counts
-HIDDEN_INSIDE, HIDDEN_HEAD, HIDDEN_TRUNK = 1.5, 2.6, 4.0
+HIDDEN_INSIDE, HIDDEN_SHELL, HIDDEN_HEAD, HIDDEN_TRUNK = 1.5, 2.0, 2.6, 4.0
 SEEN_SIGMA, HIDDEN_SIGMA = 0.45, 0.75  # of the spacing
 STRETCH = 3.0  # how many times longer than in the picture a spot may be along a steep surface
 SEEN_BEHIND = 0.0025  # m behind the depth buffer that still counts as seen
@@ -71,7 +71,6 @@ def seed(model: BodyModel, o: Observation, mesh: UnionMesh, spacing: float, rand
     inside = ((h.pixel > 0) & (h.pixel < [o.camera.width, o.camera.height])).all(1)
     safe = cv2.erode(o.alpha, np.ones((3, 3)), borderType=cv2.BORDER_REPLICATE) > CERTAIN
     drawn = inside & safe[hq[:, 1], hq[:, 0]] & (depth[hq[:, 1], hq[:, 0]] > h.depth - 1.5 * tolerance)
-    drawn &= ~_folds_away(model, mesh)[h.face]
     n, m = len(face), len(h.face)
     return Seeds(
         np.concatenate([face, h.face]), np.concatenate([bary, h.bary]), np.concatenate([shape, h.shape]),
@@ -97,14 +96,6 @@ def layers(model: BodyModel, mesh: UnionMesh) -> NDArray[np.uint8]:
     for p, name in names.items():
         out[part == p] = LAYER[name]
     return out
-
-
-def _folds_away(model: BodyModel, mesh: UnionMesh) -> NDArray[np.bool_]:
-    """(F,) lid skin: what of it an open eye hides must not take the colours of the eye and crease in front of it."""
-    lid = np.zeros(len(mesh.skin.vertices), bool)
-    for side in ("Left", "Right"):
-        lid[anatomy.of(model).over_eyeball(side)[0]] = True
-    return (mesh.part == anatomy.SKIN) & np.any(lid[mesh.skin.faces], axis=1)
 
 
 def _spacing_map(o: Observation) -> NDArray[np.float32]:
@@ -216,8 +207,9 @@ def _hidden(model, o, mesh, points, depth, spacing, random) -> _Scatter:  # type
     seen = inside & (depth[q[:, 1], q[:, 0]] > X[:, 2] - SEEN_BEHIND)  # by depth: sub-pixel triangles never win the ids
     n = normal[at] / (np.linalg.norm(normal[at], axis=1, keepdims=True) + 1e-15)
     cosine = np.abs((n * X).sum(1)) / np.linalg.norm(X, axis=1)
-    grazing = (cosine < GRAZING) & (mesh.part[candidates[at]] != anatomy.SHELL)
-    keep = (~seen | grazing) & ~(inside & (o.alpha[q[:, 1], q[:, 0]] < SOFT))
+    shell = mesh.part[candidates[at]] == anatomy.SHELL
+    keep = ~seen | (cosine < GRAZING) & ~shell
+    keep &= ~inside | (o.alpha[q[:, 1], q[:, 0]] >= np.where(shell, CERTAIN, SOFT))
     at, r, X, pixel = at[keep], r[keep], X[keep], pixel[keep]
     E = np.stack([tri[at, 1] - tri[at, 0], tri[at, 2] - tri[at, 0]], 2)
     _, R = np.linalg.qr(E)
@@ -234,7 +226,8 @@ def _hidden_spacing(model: BodyModel, mesh: UnionMesh, faces: NDArray) -> F64:
     out[skin] = np.where((a.head > 0.5)[corners[skin]].all(1), HIDDEN_HEAD, HIDDEN_TRUNK)
     inner = np.zeros(len(faces), bool)
     inner[skin] = a.inner_mouth[corners[skin]].any(1)
-    out[inner | ~skin & (part != anatomy.SHELL)] = HIDDEN_INSIDE
+    out[inner | ~skin] = HIDDEN_INSIDE
+    out[part == anatomy.SHELL] = HIDDEN_SHELL
     return out
 
 
