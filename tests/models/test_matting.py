@@ -230,6 +230,18 @@ def test_background_holds_nothing_of_the_person_and_keeps_its_grain() -> None:
     assert np.abs(filled - picture.clip(0, 1))[far].max() < 1e-6
 
 
+def test_background_stays_as_photographed_beside_the_matte() -> None:
+    """Stripes that run up to the person go on unbroken: no fringe of fill around a head at rest."""
+    y, x = np.mgrid[:300, :400].astype(np.float32)
+    stripes = np.repeat((0.5 + 0.4 * np.sin((x + y) / 6))[..., None], 3, 2)
+    alpha = (np.hypot(x - 200, y - 150) < 80).astype(np.float32)
+    picture = np.where(alpha[..., None] > 0, [1.0, 0.0, 0.0], stripes).astype(np.float32)
+    filled = matting.inpaint_background(picture, alpha)
+    away = np.hypot(x - 200, y - 150) - 80
+    assert np.abs(filled - stripes)[away > 5].max() < 0.05
+    assert np.abs(filled - stripes)[(away > 1) & (away <= 5)].mean() < 0.12
+
+
 def test_background_of_a_picture_that_is_all_person() -> None:
     filled = matting.inpaint_background(data.astronaut(), np.ones((512, 512), np.float32))
     assert filled.shape == (512, 512, 3) and np.isfinite(filled).all() and np.ptp(filled[..., 0]) == 0
