@@ -17,6 +17,10 @@ TILTED, LYING = np.radians(30), np.radians(60)
 CLOSED_EYE = 0.07  # aperture over width of the eye
 DARK, VERY_DARK = 0.16, 0.05  # median luminance of the face
 BLURRED = 0.028  # mean absolute Laplacian over contrast of the face at 128 px width
+# Visible irises measure 11.7 +- .5 mm, faces 133 +- 7 mm between the cheekbones (.088 +- .006): beyond two deviations
+# it is a small child, or somebody drew them larger than life.
+LARGE_IRIS = 0.1
+COLOURLESS = 0.06  # median saturation of the face; the palest skin in colour keeps above .1
 GRAIN = 1.0  # the same; real faces, drawn ones too, stay below .4, and nets find faces in noise
 
 
@@ -62,6 +66,14 @@ def _check_face(rgb: NDArray[np.uint8], face: Face, warnings: list[str]) -> None
         warnings.append(f"the face is turned by {np.degrees(turn):.0f} degrees; its far side is guessed")
     if max(aperture(face, ring) for ring in (RIGHT_EYE_RING, LEFT_EYE_RING)) < CLOSED_EYE:
         raise Refused("the eyes are closed; use a photo with open eyes")
+    if iris_size(face) > LARGE_IRIS:
+        warnings.append(
+            "the eyes are larger than an adult's; a drawn or painted face, or a small child's, fits less well"
+        )
+    if _saturation(rgb, face) < COLOURLESS:
+        warnings.append(
+            "the face has hardly any colour, as of a statue or a black-and-white picture; the avatar has none"
+        )
     light, sharp = _light_and_sharpness(rgb, face)
     if sharp > GRAIN:
         raise Refused("no face was found in the picture, only a pattern that resembles one; use a photo of a person")
@@ -98,10 +110,25 @@ def aperture(face: Face, ring: tuple[int, ...]) -> float:
     return float(np.mean([np.linalg.norm(p[i] - p[16 - i]) for i in (3, 4, 5)]) / max(width, 1e-6))
 
 
-def _light_and_sharpness(rgb: NDArray[np.uint8], face: Face) -> tuple[float, float]:
+def iris_size(face: Face) -> float:
+    """Mean diameter of the irises over the width of the face between the cheekbones, however it is turned."""
+    p = face.landmarks.astype(np.float64)
+    irises = [np.linalg.norm(p[a, :2] - p[b, :2]) for a, b in ((469, 471), (474, 476))]
+    return float(np.mean(irises) / max(float(np.linalg.norm(p[234] - p[454])), 1e-6))
+
+
+def _saturation(rgb: NDArray[np.uint8], face: Face) -> float:
+    return float(np.median(cv2.cvtColor(_crop(rgb, face), cv2.COLOR_RGB2HSV)[..., 1])) / 255
+
+
+def _crop(rgb: NDArray[np.uint8], face: Face) -> NDArray[np.uint8]:
     (x0, y0), (x1, y1) = face.landmarks[:468, :2].min(0), face.landmarks[:468, :2].max(0)
     h, w = rgb.shape[:2]
-    crop = rgb[max(int(y0), 0) : min(int(y1) + 1, h), max(int(x0), 0) : min(int(x1) + 1, w)]
+    return rgb[max(int(y0), 0) : min(int(y1) + 1, h), max(int(x0), 0) : min(int(x1) + 1, w)]
+
+
+def _light_and_sharpness(rgb: NDArray[np.uint8], face: Face) -> tuple[float, float]:
+    crop = _crop(rgb, face)
     grey = cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY).astype(np.float32) / 255
     light = float(np.median(grey))
     k = 128 / crop.shape[1]

@@ -12,7 +12,7 @@ import skimage.data
 
 from avatar.build import builder, suitability
 from avatar.build.observe import framing_of, scaled, view_of, working_scale
-from avatar.build.photo import Refused
+from avatar.build.photo import Refused, read
 from models.tracking import Person, Tracker
 from tests.conftest import shared_file
 
@@ -71,6 +71,32 @@ def test_turned_away(seen) -> None:  # type: ignore[no-untyped-def]
                 suitability.choose(rgb, [turned])
         else:
             assert any("turned by 30 degrees" in w for w in suitability.choose(rgb, [turned])[1])
+
+
+def test_eyes_larger_than_life_warn(seen) -> None:  # type: ignore[no-untyped-def]
+    """As cartoons have them, and small children."""
+    rgb, person = seen
+    drawn = person.face.landmarks.copy()
+    for first in (468, 473):
+        iris = slice(first, first + 5)
+        drawn[iris] += 0.15 * (drawn[iris] - drawn[first])
+    _, warnings = suitability.choose(rgb, [with_landmarks(person, drawn)])
+    assert len(warnings) == 1 and "drawn or painted" in warnings[0]
+
+
+def test_a_face_without_colour_warns(seen) -> None:  # type: ignore[no-untyped-def]
+    rgb, person = seen
+    marble = cv2.cvtColor(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+    _, warnings = suitability.choose(marble, [person])
+    assert len(warnings) == 1 and "statue" in warnings[0]
+
+
+@pytest.mark.parametrize("name", ["lp_s7_cartoon_boy.jpg", "st_anime_girl.png"])
+def test_cartoons_warn(nets: None, name: str) -> None:
+    rgb = np.asarray(read(shared_file(f"photos/{name}")).rgb)
+    with Tracker() as tracker:
+        _, warnings = suitability.choose(rgb, tracker.track(rgb))
+    assert any("drawn or painted" in w for w in warnings)
 
 
 def test_lying_on_the_side(seen) -> None:  # type: ignore[no-untyped-def]
