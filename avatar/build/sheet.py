@@ -50,25 +50,33 @@ def _motion(yaw: float = 0, pitch: float = 0, **face: float) -> Motion:
     return m
 
 
+def tiles(
+    avatar: Avatar, photo: NDArray[np.uint8] | None = None, zoom: str = "face"
+) -> Iterator[tuple[str, NDArray[np.uint8]]]:
+    """(name, (TILE, TILE, 3) sRGB): the photo, if given, the photo state ("rest") and every move."""
+    camera, back = _frame(avatar, zoom)
+    rig, raster = Rig(avatar), cpu.Rasterizer(avatar)
+
+    def draw(vertices: NDArray[np.float32]) -> NDArray[np.uint8]:
+        d = raster.draw(vertices, camera)
+        return (d[..., :3] * 255 + (1 - d[..., 3:]) * back).round().clip(0, 255).astype(np.uint8)
+
+    if photo is not None:
+        yield "photo", _crop(photo, avatar, zoom)
+    yield "rest", draw(rig.vertices(avatar.photo))
+    for name, motion in moves():
+        yield name, draw(rig.vertices(rig.state(motion)))
+    raster.close()
+
+
 def sheet(
     avatar: Avatar, photo: NDArray[np.uint8] | None = None, zoom: str = "face", columns: int = 6
 ) -> NDArray[np.uint8]:
     """(H, W, 3) sRGB. photo (h, w, 3) at the avatar camera's size; zoom: face, eyes, mouth or view."""
-    camera, back = _frame(avatar, zoom)
-    rig, raster = Rig(avatar), cpu.Rasterizer(avatar)
-    tiles = [] if photo is None else [_label(_crop(photo, avatar, zoom), "photo")]
-
-    def draw(vertices: NDArray[np.float32], name: str) -> None:
-        d = raster.draw(vertices, camera)
-        tiles.append(_label((d[..., :3] * 255 + (1 - d[..., 3:]) * back).round().clip(0, 255).astype(np.uint8), name))
-
-    draw(rig.vertices(avatar.photo), "rest")
-    for name, motion in moves():
-        draw(rig.vertices(rig.state(motion)), name)
-    raster.close()
-    while len(tiles) % columns:
-        tiles.append(np.zeros_like(tiles[0]))
-    return np.vstack([np.hstack(tiles[i : i + columns]) for i in range(0, len(tiles), columns)])
+    pictures = [_label(picture, name) for name, picture in tiles(avatar, photo, zoom)]
+    while len(pictures) % columns:
+        pictures.append(np.zeros_like(pictures[0]))
+    return np.vstack([np.hstack(pictures[i : i + columns]) for i in range(0, len(pictures), columns)])
 
 
 def _box(avatar: Avatar, zoom: str) -> tuple[float, float, float]:
