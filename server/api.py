@@ -13,16 +13,18 @@ from aiohttp import BodyPartReader, web
 from aiohttp.http_exceptions import HttpProcessingError
 from PIL import Image, UnidentifiedImageError
 
-from server import audio_socket, signalling
+from drivers.text import Reader
+from server import audio_socket, signalling, typed
 from server.config import Config
 from server.errors import Problem, not_found
 from server.gallery import SUFFIX, Gallery
 from server.jobs import Jobs
-from server.limits import MAX_JSON, MB, clean_name, read_body, save_part, slug
+from server.limits import MAX_JSON, MB, clean_name, number, read_body, read_json, save_part, slug
 from server.metrics import CONTENT_TYPE, Metrics
 from server.session import Session
 from server.sessions import Sessions, Wish
 from stage import sound
+from stage.performer import Utterance
 from stage.sound import SoundError
 
 PHOTO_FORMATS = ("JPEG", "PNG", "WEBP")
@@ -38,6 +40,7 @@ class Api:
     gallery: Gallery
     jobs: Jobs
     sessions: Sessions
+    reader: Reader | None = None  # of typed text
     uploads: Path = Path()  # a temporary folder of ours for photos on their way; set at the start
 
     def __post_init__(self) -> None:
@@ -47,7 +50,7 @@ class Api:
     def routes(self) -> list[web.RouteDef]:
         return [
             web.get("/healthz", self.health), web.get("/metrics", self.metrics),
-            web.get("/voices/demo", self.demo_voice),
+            web.get("/voices/demo", self.demo_voice), web.get("/voices", self.voices),
             web.get("/avatars", self.list_avatars), web.post("/avatars", self.build_avatar),
             web.get("/avatars/{id}", self.show_avatar), web.delete("/avatars/{id}", self.remove_avatar),
             web.get("/avatars/{id}/preview.webp", self.preview),
@@ -55,6 +58,7 @@ class Api:
             web.get("/jobs/{id}/events", self.job_events),
             web.post("/sessions", self.open_session), web.get("/sessions/{id}", self.show_session),
             web.delete("/sessions/{id}", self.close_session), web.post("/sessions/{id}/speak", self.speak),
+            web.get("/sessions/{id}/events", self.session_events),
             web.post("/sessions/{id}/interrupt", self.interrupt), web.get("/sessions/{id}/audio", self.audio),
             web.post("/whep/{id}", self.whep), web.delete("/whep/{id}/{peer}", self.leave),
             web.patch("/whep/{id}/{peer}", self.trickle),
@@ -189,6 +193,14 @@ class Api:
 
     async def speak(self, request: web.Request) -> web.Response:
         session = self._owned(request)
+        if request.content_type == "application/json":
+            utterance = await typed.say(session, request, self.config)
+        else:
+            utterance = await self._speak_sound(session, request)
+        times = {"seconds": round(utterance.seconds, 3), "start": round(utterance.start, 3)}
+        return web.json_response({"utterance": utterance.id} | times, status=202)
+
+    async def _speak_sound(self, session: Session, request: web.Request) -> Utterance:
         if not session.performer.can_speak:
             raise Problem(503, "this session cannot speak", "; ".join(session.warnings))
         body = await read_body(request, int(self.config.max_sound_mb * MB), "the sound")
@@ -199,15 +211,17 @@ class Api:
         except SoundError as e:
             raise Problem(413 if "longer than" in str(e) else 415, str(e)) from e
         try:
-            utterance = await session.speak(samples)
+            return await session.speak(samples)
         except SoundError as e:
             raise Problem(409, str(e)) from e
-        body_out = {
-            "utterance": utterance.id,
-            "seconds": round(utterance.seconds, 3),
-            "start": round(utterance.start, 3),
-        }
-        return web.json_response(body_out, status=202)
+
+    async def voices(self, request: web.Request) -> web.Response:
+        return web.json_response(await typed.voices(self.reader))
+
+    async def session_events(self, request: web.Request) -> web.StreamResponse:
+        session = self.sessions.get(request.match_info["id"])
+        session.tokens.check_viewer(request)
+        return await typed.events(session, request)
 
     async def interrupt(self, request: web.Request) -> web.Response:
         session = self._owned(request)
@@ -279,18 +293,6 @@ class Api:
         return response
 
 
-async def read_json(request: web.Request) -> dict[str, Any]:
-    """The body as a JSON object. Raises Problem 400 or 413."""
-    body = await read_body(request, MAX_JSON, "the request")
-    try:
-        data = json.loads(body or b"{}")
-    except (ValueError, RecursionError) as e:
-        raise Problem(400, f"the body is not JSON ({e})") from e
-    if not isinstance(data, dict):
-        raise Problem(400, "the body must be a JSON object")
-    return data
-
-
 def read_wish(data: dict[str, Any], config: Config) -> Wish:
     """Check what a client asks of a session. Raises Problem 400."""
     avatar = data.get("avatar")
@@ -299,20 +301,11 @@ def read_wish(data: dict[str, Any], config: Config) -> Wish:
     view = data.get("view") or "auto"
     if view not in VIEWS:
         raise Problem(400, f"`view` is {view!r}; it must be one of {', '.join(VIEWS)}")
-    sizes = {key: int(_number(data, key, getattr(config, key), 64, config.max_side)) for key in ("width", "height")}
+    sizes = {key: int(number(data, key, getattr(config, key), 64, config.max_side)) for key in ("width", "height")}
     for key, value in sizes.items():
         if value % 2:
             raise Problem(400, f"`{key}` is {value}; it must be even")
-    return Wish(avatar, sizes["width"], sizes["height"], _number(data, "fps", config.fps, 1, config.max_fps), view)
-
-
-def _number(data: dict[str, Any], key: str, default: float, low: float, high: float) -> float:
-    value = data.get(key)
-    if value is None:
-        return default
-    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-        raise Problem(400, f"`{key}` is {str(value)[:40]!r}; it must be a number from {low:g} to {high:g}")
-    return value
+    return Wish(avatar, sizes["width"], sizes["height"], number(data, "fps", config.fps, 1, config.max_fps), view)
 
 
 def check_photo(path: Path) -> str:

@@ -27,6 +27,7 @@ from server.sessions import Sessions, Wish
 
 if TYPE_CHECKING:
     from avatar.asset import Avatar
+    from drivers.text import Reader
     from stage.performer import Performer
 
 log = logging.getLogger(__name__)
@@ -44,6 +45,7 @@ class Parts:
     build: Callable[[Path, Path, str], Build]
     warm_render: Callable[[], None] = lambda: None  # in the render thread, when the server starts
     warm_net: Callable[[], None] = lambda: None  # in the speech net's thread
+    reader: Reader | None = None  # of typed text
 
 
 API: web.AppKey[Api] = web.AppKey("api", Api)
@@ -55,8 +57,14 @@ def real_parts(config: Config) -> Parts:
     from avatar.build.worker import BuildJob
     from avatar.render import cpu
     from drivers.speech import SpeechDriver
+    from drivers.text import EspeakReader, HttpReader, Readers
     from models.weights import WeightsError
     from stage.performer import Speech, perform
+
+    readers: list[Reader] = [EspeakReader()]
+    if config.voice_url:
+        readers.insert(0, HttpReader(config.voice_url, config.voice_names, config.voice_model, config.voice_key))
+    reader = Readers(readers)
 
     def build(photo: Path, out: Path, name: str) -> Build:
         return BuildJob(photo, out, name=name)
@@ -68,9 +76,10 @@ def real_parts(config: Config) -> Parts:
             speech = SpeechDriver()
         except WeightsError as e:
             warnings = (f"this avatar cannot speak: {e}",)
-        return perform(avatar, wish.width, wish.height, wish.view, speech, threads=config.threads), warnings
+        size = wish.width, wish.height
+        return perform(avatar, *size, wish.view, speech, threads=config.threads, reader=reader), warnings
 
-    return Parts(asset.load, make, build, cpu.warm, _warm_speech)
+    return Parts(asset.load, make, build, cpu.warm, _warm_speech, reader)
 
 
 def _warm_speech() -> None:
@@ -89,7 +98,7 @@ def make_app(config: Config, parts: Parts | None = None) -> web.Application:
     except OSError as e:
         raise ConfigError(f"setting avatars: {config.avatars} cannot be made ({e.strerror})") from e
     gallery = Gallery(config.avatars, parts.load)
-    api = Api(config, gallery, Jobs(parts.build, config.max_jobs), Sessions(config, parts.perform))
+    api = Api(config, gallery, Jobs(parts.build, config.max_jobs), Sessions(config, parts.perform), parts.reader)
     app = web.Application(middlewares=[errors_as_json, guard(config)], client_max_size=1 << 20)
     app[API], app[PARTS] = api, parts
     app.on_response_prepare.append(add_headers)
@@ -113,6 +122,8 @@ async def _life(app: web.Application) -> AsyncIterator[None]:
         api.sessions.start(workers, _warm(app[PARTS], workers))
         yield
         await asyncio.to_thread(workers.close)
+        if api.reader:
+            await asyncio.to_thread(api.reader.close)
 
 
 async def _end(app: web.Application) -> None:

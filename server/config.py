@@ -44,6 +44,12 @@ class Config:
     max_photo_mb: float = 32.0
     max_sound_mb: float = 64.0
     max_sound_seconds: float = 600.0
+    max_text: int = 20_000  # characters of one text to be spoken
+
+    voice_url: str = ""  # a voice of your own: an OpenAI-compatible http://.../v1/audio/speech; it becomes the default
+    voice_names: tuple[str, ...] = ("alloy",)  # the voices it has
+    voice_model: str = "tts-1"
+    voice_key: str = ""  # its bearer token, if it wants one
 
     ice_servers: tuple[str, ...] = ()  # stun:host:port, or turn:user:password@host:port
     udp_ports: tuple[int, ...] = ()  # first, last; empty: any
@@ -101,7 +107,7 @@ def _check(c: Config) -> None:
         "fps": (1, c.max_fps), "max_fps": (1, 120), "bitrate": (0, 50_000_000), "threads": (1, 64),
         "max_sessions": (1, 1000), "max_viewers": (1, 1000), "max_jobs": (1, 1000), "idle_timeout": (1, 86_400),
         "connect_timeout": (1, 300), "max_photo_mb": (0.1, 1000), "max_sound_mb": (0.1, 10_000),
-        "max_sound_seconds": (1, 86_400),
+        "max_sound_seconds": (1, 86_400), "max_text": (1, 10_000_000),
     }  # fmt: skip
     for name, (low, high) in ranges.items():
         value = getattr(c, name)
@@ -112,6 +118,10 @@ def _check(c: Config) -> None:
             raise ConfigError(f"setting {name} is {getattr(c, name)}; it must be even, as video halves its colours")
     if c.demo_voice and not Path(c.demo_voice).is_file():
         raise ConfigError(f"setting demo_voice is {c.demo_voice!r}, which is not a file")
+    if c.voice_url and not c.voice_url.startswith(("http://", "https://")):
+        raise ConfigError(f"setting voice_url is {c.voice_url!r}; give an address such as http://host/v1/audio/speech")
+    if c.voice_url and not c.voice_names:
+        raise ConfigError("setting voice_names is empty; name the voices that voice_url has")
     if c.udp_ports and not (len(c.udp_ports) == 2 and 1024 <= c.udp_ports[0] <= c.udp_ports[1] <= 65535):
         raise ConfigError(f"setting udp_ports is {c.udp_ports}; give the first and the last port, from 1024 to 65535")
     for server in c.ice_servers:

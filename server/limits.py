@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 import secrets
 import unicodedata
 from pathlib import Path
+from typing import Any
 
 from aiohttp import BodyPartReader, web
 
@@ -34,6 +36,28 @@ async def read_body(request: web.Request, limit: int, what: str) -> bytes:
             raise too_large(what, limit)
         parts.append(chunk)
     return b"".join(parts)
+
+
+async def read_json(request: web.Request, limit: int = MAX_JSON) -> dict[str, Any]:
+    """The body as a JSON object. Raises Problem 400 or 413."""
+    body = await read_body(request, limit, "the request")
+    try:
+        data = json.loads(body or b"{}")
+    except (ValueError, RecursionError) as e:
+        raise Problem(400, f"the body is not JSON ({e})") from e
+    if not isinstance(data, dict):
+        raise Problem(400, "the body must be a JSON object")
+    return data
+
+
+def number(data: dict[str, Any], key: str, default: float, low: float, high: float) -> float:
+    """A number of a JSON object, or the default. Raises Problem 400 out of range."""
+    value = data.get(key)
+    if value is None:
+        return default
+    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+        raise Problem(400, f"`{key}` is {str(value)[:40]!r}; it must be a number from {low:g} to {high:g}")
+    return value
 
 
 async def save_part(part: BodyPartReader, path: Path, limit: int, what: str) -> int:

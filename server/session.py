@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from drivers.text import Delivery
 from server.auth import Tokens
 from server.clock import MediaClock
 from server.encoder import AUDIO_FRAME, MIN_BITRATE, AudioEncoder, Encoded, VideoEncoder, default_bitrate
@@ -36,20 +37,22 @@ COMPLAINT, PATIENCE = 0.75, 1.0  # share of the sent bit rate, s that an estimat
 
 @dataclass
 class Workers:
-    """What all sessions share: the render loop, and one thread each for sound and for the speech net."""
+    """What all sessions share: the render loop, one thread each for sound and for the speech net, and readers."""
 
     render: RenderLoop
     sound: ThreadPoolExecutor
     net: ThreadPoolExecutor
+    reader: ThreadPoolExecutor  # of typed text; several, as a voice over HTTP may keep one waiting
 
     @classmethod
     def start(cls) -> Workers:
         sound = ThreadPoolExecutor(1, thread_name_prefix="sound")
-        return cls(RenderLoop(), sound, ThreadPoolExecutor(1, thread_name_prefix="net", initializer=_one_torch_thread))
+        net = ThreadPoolExecutor(1, thread_name_prefix="net", initializer=_one_torch_thread)
+        return cls(RenderLoop(), sound, net, ThreadPoolExecutor(4, thread_name_prefix="reader"))
 
     def close(self) -> None:
         self.render.close()
-        for executor in (self.sound, self.net):
+        for executor in (self.sound, self.net, self.reader):
             executor.shutdown(wait=True, cancel_futures=True)
 
 
@@ -130,6 +133,7 @@ class Session:
         self._audio_late = 0.0  # s, smoothed
         self._skews: deque[float] = deque(maxlen=SKEW_WINDOW)
         self._net: asyncio.Future[int] | None = None
+        self._reader: asyncio.Future[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._pump = asyncio.create_task(self._run_pump(), name=f"sound of {id}")
         self._pump.add_done_callback(self._pump_ended)
@@ -142,6 +146,12 @@ class Session:
     async def speak(self, samples: NDArray[np.int16]) -> Utterance:
         """samples: mono at RATE."""
         return await self._loop.run_in_executor(self._workers.sound, self.performer.speak, samples, RATE)
+
+    async def say(self, text: str, how: Delivery) -> Utterance:
+        """Read a text aloud. Raises what Performer.say raises."""
+        utterance = await self._loop.run_in_executor(self._workers.reader, self.performer.say, text, how)
+        self._listen()
+        return utterance
 
     def push_audio(self, samples: NDArray, rate: int) -> None:
         self.performer.push_audio(samples, rate)
@@ -303,6 +313,7 @@ class Session:
             elif late > SLIP:
                 self.clock.slip(late)
             self._listen()
+            self._read()
             samples = self.performer.voice(n * AUDIO_FRAME, AUDIO_FRAME)
             hearers = [v.audio for v in self.viewers.values() if v.live and v.audio]
             if hearers:
@@ -323,11 +334,24 @@ class Session:
         if self._net is not None:
             if not self._net.done():
                 return
-            error, self._net = self._net.exception(), None
-            warning = f"the speech driver failed: {error}"
-            if error and warning not in self.warnings:
-                log.error("the speech driver failed", exc_info=error)
-                self.warnings = (*self.warnings, warning)
+            self._warn_of("the speech driver failed", self._net.exception())
+            self._net = None
         until = self.clock.now() + NET_AHEAD
         if self.performer.wants(until):
             self._net = self._loop.run_in_executor(self._workers.net, self.performer.advance, until)
+
+    def _read(self) -> None:
+        """Turn waiting text into voice before it is due, one sentence at a time."""
+        if self._reader is not None:
+            if not self._reader.done():
+                return
+            self._warn_of("the text could not be read to its end", self._reader.exception())
+            self._reader = None
+        if self.performer.reads:
+            self._reader = self._loop.run_in_executor(self._workers.reader, self.performer.read_on)
+
+    def _warn_of(self, what: str, error: BaseException | None) -> None:
+        warning = f"{what}: {error}"
+        if error and warning not in self.warnings:
+            log.error(what, exc_info=error)
+            self.warnings = (*self.warnings, warning)

@@ -11,15 +11,17 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from drivers.text import USUAL, Delivery, NoReader, Reader, Sentence, TextError
 from models.motion import Motion, MotionTrack, interpolate_rotations
+from stage.captions import Caption, Captions
 from stage.sound import RATE, Resampler, SoundError, to_int16
 from stage.voice import Voice
 
@@ -31,6 +33,9 @@ U8 = NDArray[np.uint8]
 
 NET_MARGIN = 0.08  # s the net has for one inference, besides its algorithmic latency
 MAX_QUEUED = 600.0  # s of voice that may wait
+READ_AHEAD = 6.0  # s of typed text that are turned into voice before they are heard
+MAX_SCRIPTS = 16  # texts that may wait
+TEXT_LEAD = 0.06  # s from a first sentence to its sound: the lips are known, and go ahead of it
 DRIFT_QUIET, DRIFT_LOUD = 0.12, 0.4  # s a microphone may run ahead before quiet, before any, sound is left out
 QUIET = 300  # int16 amplitude
 
@@ -74,15 +79,28 @@ class Utterance:
 
 
 class Performer:
-    """See the module's docstring. `speech` None: the performer is silent (and says so when asked to speak)."""
+    """See the module's docstring. `speech` None: the performer is silent (and says so when asked to speak).
 
-    def __init__(self, picture: Picture, idle: IdleDriver, mixer: MotionMixer, speech: Speech | None = None) -> None:
-        self.picture, self._idle, self._mixer, self._speech = picture, idle, mixer, speech
+    `reader`: reads typed text aloud; performers may share one.
+    """
+
+    def __init__(
+        self,
+        picture: Picture,
+        idle: IdleDriver,
+        mixer: MotionMixer,
+        speech: Speech | None = None,
+        reader: Reader | None = None,
+    ) -> None:
+        self.picture, self._idle, self._mixer, self._speech, self._reader = picture, idle, mixer, speech, reader
         self.delay = (speech.latency if speech else 0.0) + NET_MARGIN  # s from a live sample to its being heard
         self._voice = Voice()
         self._lips = Lips()
         self._track: tuple[MotionTrack, float] | None = None
         self._microphone: Resampler | None = None
+        self._captions = Captions()
+        self._scripts: list[_Script] = []  # replaced, never changed: an interruption does not wait for a reader
+        self._reading = threading.Lock()  # one thread reads on at a time
         self._utterances = 0
         self._net_lock = threading.Lock()  # one thread in the net at a time
         self._net_epoch = -1
@@ -104,16 +122,84 @@ class Performer:
         Raises SoundError where it is empty, too long to queue, or the performer has no speech driver.
         """
         self._need_speech()
-        resampler = Resampler(rate)
-        voice = np.concatenate([resampler.push(to_int16(samples)), resampler.flush()])
+        voice = _at_rate(samples, rate)
         if not len(voice):
             raise SoundError("the sound is empty")
         if (self._voice.end - self._voice.playhead + len(voice)) > MAX_QUEUED * RATE:
             raise SoundError(f"more than {MAX_QUEUED:g} s of voice would be waiting; interrupt first")
-        # All of the sound is known, so only the net's first answer is waited for, not its lookahead.
-        start, _ = self._voice.append(voice, self._voice.playhead + round(2 * NET_MARGIN * RATE), closed=True)
+        sound, epoch = Sentence("", voice, RATE, None, ()), self._voice.epoch
+        if self._scripts:  # it has to wait for what is being read
+            return self._say(iter([sound]), epoch)
         self._utterances += 1
-        return Utterance(self._utterances, start / RATE, len(voice) / RATE)
+        return Utterance(self._utterances, *self._queue(sound, _Script(self._utterances, epoch, iter([]))))
+
+    def say(self, text: str, how: Delivery = USUAL) -> Utterance:
+        """Read a text aloud, after what is being said already. Its first sentence is known when this returns, and is
+        what `seconds` is the length of; `read_on` queues the others in time.
+
+        Raises TextError where the text or the voice is unfit, NoReader where nothing can read, SoundError where too
+        many texts wait or the voice needs a speech driver that is not there.
+        """
+        if self._reader is None:
+            raise NoReader("this performer cannot read text")
+        if len(self._scripts) >= MAX_SCRIPTS:
+            raise SoundError(f"{MAX_SCRIPTS} texts are waiting already; interrupt first")
+        return self._say(self._reader.read(text, how), self._voice.epoch)
+
+    def _say(self, sentences: Iterator[Sentence], epoch: int) -> Utterance:
+        """Queue the first of the sentences, or all of them behind the texts that wait."""
+        first = next(sentences, None)
+        if first is None:
+            raise TextError("there is nothing to say")
+        if first.lips is None:
+            self._need_speech()
+        self._utterances += 1
+        script = _Script(self._utterances, epoch, sentences)
+        with self._reading:
+            if self._scripts:
+                script.sentences = chain([first], sentences)
+                start, seconds = self._voice.end / RATE, len(first.samples) / first.rate
+            else:
+                start, seconds = self._queue(first, script)
+            self._scripts = [*self._scripts, script]
+        return Utterance(script.id, start, seconds)
+
+    @property
+    def reads(self) -> bool:
+        """Is there text to be turned into voice now? Then `read_on`, in a thread that may wait."""
+        return bool(self._scripts) and self._voice.end - self._voice.playhead < READ_AHEAD * RATE
+
+    def read_on(self) -> None:
+        """Queue the next sentence of the first text that waits. Blocks while it is made. Raises NoReader."""
+        with self._reading:
+            self._scripts = [s for s in self._scripts if s.epoch == self._voice.epoch]
+            script = next(iter(self._scripts), None)
+            if script is None:
+                return
+            try:
+                sentence = next(script.sentences, None)
+            except Exception:
+                self._scripts = [s for s in self._scripts if s is not script]
+                raise
+            if sentence is None:
+                self._scripts = [s for s in self._scripts if s is not script]
+            else:
+                self._queue(sentence, script)
+
+    def _queue(self, sentence: Sentence, script: _Script) -> tuple[float, float]:
+        """Append a sentence; (start, seconds) on the media clock."""
+        voice = _at_rate(sentence.samples, sentence.rate)
+        # All of the sound is known, so only the net's first answer is waited for, not its lookahead.
+        lead = TEXT_LEAD if sentence.lips is not None else 2 * NET_MARGIN
+        not_before = self._voice.playhead + round(lead * RATE)
+        start, epoch = self._voice.append(voice, not_before, True, sentence.lips, script.epoch)
+        if epoch == script.epoch and sentence.words:
+            self._captions.add(Caption.of(sentence, script.id, start / RATE), epoch)
+        return start / RATE, len(voice) / RATE
+
+    def caption(self, time: float) -> Caption | None:
+        """What is being said at media time `time`, where it was typed."""
+        return self._captions.at(time)
 
     def push_audio(self, samples: NDArray, rate: int) -> None:
         """The next chunk of a live microphone: (n,) int16, or float in -1..1. Heard `delay` s later."""
@@ -131,6 +217,8 @@ class Performer:
     def interrupt(self) -> int:
         """Stop speaking now: the voice fades within 30 ms, the mouth closes. Returns the new epoch."""
         epoch = self._voice.cut()
+        self._scripts = []
+        self._captions.cut(epoch)
         self._lips.cut(epoch)
         return epoch
 
@@ -155,7 +243,8 @@ class Performer:
     def wants(self, until: float) -> bool:
         """Is there work for `advance(until)`?"""
         start = self._voice.next_piece
-        return self._speech is not None and start is not None and start / RATE < until + self._speech.latency
+        latency = self._speech.latency if self._speech else 0.0
+        return start is not None and start / RATE < until + latency
 
     def advance(self, until: float) -> int:
         """Run the speech net until the lips of media time `until` are known, as far as there is sound for it.
@@ -169,10 +258,13 @@ class Performer:
         return made
 
     def _advance_one(self, seconds: float = 0.08) -> int:
-        assert self._speech is not None
         piece, epoch = self._voice.take(seconds)
         if piece is None:
             return 0
+        if piece.lips is not None:
+            start = piece.start / RATE
+            return self._lips.add([replace(m, time=start + m.time, epoch=epoch) for m in piece.lips], epoch)
+        assert self._speech is not None
         if piece.begins or epoch != self._net_epoch:
             self._speech.reset()
             self._net_epoch, self._net_start = epoch, piece.start / RATE
@@ -204,6 +296,20 @@ class Performer:
     def close(self) -> None:
         """Free the picture; not while a frame is drawn."""
         self.picture.close()
+
+
+@dataclass
+class _Script:
+    """A text that is being read aloud."""
+
+    id: int
+    epoch: int
+    sentences: Iterator[Sentence]
+
+
+def _at_rate(samples: NDArray, rate: int) -> I16:
+    resampler = Resampler(rate)
+    return np.concatenate([resampler.push(to_int16(samples)), resampler.flush()])
 
 
 class Lips:
@@ -263,10 +369,13 @@ def perform(
     speech: Speech | None = None,
     seed: int = 0,
     threads: int = 2,
+    reader: Reader | None = None,
 ) -> Performer:
     """A performer of an avatar with the real drivers: drivers.speech.SpeechDriver() for one that speaks."""
     from drivers.idle import Idle
     from drivers.mixer import Mixer
     from stage.picture import AvatarPicture
 
-    return Performer(AvatarPicture(avatar, width, height, view, threads), Idle(seed), Mixer(avatar.limits), speech)
+    return Performer(
+        AvatarPicture(avatar, width, height, view, threads), Idle(seed), Mixer(avatar.limits), speech, reader
+    )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from models.motion import Motion
 from stage.sound import F32, I16, RATE, Decimator
 
 FADE = round(0.03 * RATE)  # samples from full voice to silence when it is interrupted
@@ -26,12 +27,16 @@ class _Clip:
 
 @dataclass(frozen=True)
 class Piece:
-    """Sound for the speech net, in order. A piece that `begins` follows silence: the net starts afresh with it."""
+    """Sound for the speech net, in order. A piece that `begins` follows silence: the net starts afresh with it.
+
+    Where the lips are known already (typed text), the piece is whole and carries them, and the net is not asked.
+    """
 
     start: int  # media sample (RATE) of its first sample
     samples: F32  # 16 kHz, -1..1
     begins: bool
     ends: bool  # nothing follows without a gap
+    lips: tuple[Motion, ...] | None = None  # times from the piece's first sample
 
 
 class Voice:
@@ -63,18 +68,23 @@ class Voice:
         with self._lock:
             return self._pieces[0].start if self._pieces else None
 
-    def append(self, samples: I16, not_before: int, closed: bool) -> tuple[int, int]:
+    def append(
+        self, samples: I16, not_before: int, closed: bool, lips: tuple[Motion, ...] | None = None, epoch: int = -1
+    ) -> tuple[int, int]:
         """Place samples at the end, or at media sample `not_before` if that is later.
 
-        Closed: a whole utterance; otherwise more may follow without a gap. Returns (start, epoch).
+        Closed: a whole utterance; otherwise more may follow without a gap. Returns (start, epoch). With `epoch`, what
+        was made for another one is dropped; compare the epoch returned.
         """
         with self._lock:
+            if epoch not in (-1, self.epoch):
+                return self._end(), self.epoch
             start = max(self._end(), not_before)
             follows = not closed and bool(self._clips) and self._clips[-1].open and self._clips[-1].end == start
             if not follows:
                 self._decimator = Decimator()
             self._clips.append(_Clip(start, samples, open=not closed))
-            self._pieces.append(Piece(start, self._decimator.push(samples), not follows, closed))
+            self._pieces.append(Piece(start, self._decimator.push(samples), not follows, closed, lips))
             return start, self.epoch
 
     def take(self, seconds: float) -> tuple[Piece | None, int]:
@@ -84,7 +94,7 @@ class Voice:
             if not self._pieces:
                 return None, self.epoch
             piece = self._pieces.popleft()
-            if len(piece.samples) > n:
+            if len(piece.samples) > n and piece.lips is None:
                 rest = Piece(piece.start + n * Decimator.FACTOR, piece.samples[n:], False, piece.ends)
                 self._pieces.appendleft(rest)
                 piece = Piece(piece.start, piece.samples[:n], piece.begins, False)

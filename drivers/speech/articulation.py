@@ -34,6 +34,9 @@ _SHAPES: dict[str, dict[str, float]] = {
     "U": {"jawOpen": 0.12, "mouthFunnel": 0.26, "mouthPucker": 0.75},
 }  # fmt: skip
 
+# How far each viseme opens the jaw: what a head learns to hear (0 shut, 1 as wide as speech goes)
+JAW_OPENING = (0.0, 0.0, 0.10, 0.2, 0.22, 0.3, 0.15, 0.08, 0.2, 0.3, 0.9, 0.6, 0.3, 0.65, 0.35)
+
 LIPS, JAW_PART = 0, 1
 PART_NAMES = ("lips", "jaw")
 # viseme -> strength of its hold on (lips, jaw)

@@ -10,7 +10,7 @@ from drivers.speech.training import corpus, evaluation
 from drivers.speech.training.augmentation import augment, not_speech
 from drivers.speech.training.corpus import RATE, Utterance
 from drivers.speech.training.fit import fit, jaw_target
-from drivers.speech.training.synthesis import Espeak, labels_of
+from drivers.speech.training.synthesis import labels_of, utterance
 from drivers.speech.training.windows import FRAMES, Windows, of_utterance
 from drivers.speech.visemes import (
     AA,
@@ -26,6 +26,7 @@ from drivers.speech.visemes import (
     from_arpabet,
     from_ipa,
 )
+from drivers.text.espeak import Espeak
 
 torch = pytest.importorskip("torch")
 
@@ -53,10 +54,10 @@ def test_espeak_says_its_phonemes_when_it_says_them():
         pytest.skip("needs espeak-ng (Debian: apt install espeak-ng)")
     espeak, other = Espeak(), Espeak()
     try:
-        u = espeak.say("papa", "en-us", 150, 50)
-        again = other.say("papa", "en-us", 150, 50)
+        u = utterance(espeak, "papa", "en-us", 150, 50)
+        again = utterance(other, "papa", "en-us", 150, 50)
         with pytest.raises(RuntimeError, match="no voice"):
-            espeak.say("hello", "xx-none", 150, 50)
+            utterance(espeak, "hello", "xx-none", 150, 50)
     finally:
         espeak.close()
         other.close()

@@ -12,8 +12,9 @@ import numpy as np
 from drivers.speech.training.alignment import Aligner, AlignmentError, dictionary_path
 from drivers.speech.training.augmentation import augment, not_speech
 from drivers.speech.training.corpus import RATE, Utterance, dictionary_words, english_text, other_text, recorded
-from drivers.speech.training.synthesis import ENGLISH, OTHER_LANGUAGES, VARIANTS, Espeak
+from drivers.speech.training.synthesis import ENGLISH, OTHER_LANGUAGES, VARIANTS, utterance
 from drivers.speech.training.windows import Encoder, Windows, of_utterance
+from drivers.text.espeak import Espeak
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ def _spoken(seconds: float, rng: np.random.Generator, draw: Callable[[], tuple[s
     try:
         while seconds > 0:
             text, voice = draw()
-            u = espeak.say(text, voice, int(rng.integers(130, 211)), int(rng.integers(25, 76)))
+            u = utterance(espeak, text, voice, int(rng.integers(130, 211)), int(rng.integers(25, 76)))
             if len(u.samples) > RATE / 2:
                 seconds -= len(u.samples) / RATE
                 yield augment(u, rng)

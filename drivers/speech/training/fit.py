@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from drivers.speech.articulation import JAW_OPENING
 from drivers.speech.head import CLOSURE, JAW, OUTPUTS, Head
 from drivers.speech.training.windows import Windows
 from drivers.speech.visemes import N_VISEMES, PP
@@ -18,9 +19,6 @@ WEIGHT_DECAY = 0.02
 DROPOUT = 0.3
 LABEL_SMOOTHING = 0.05
 CLOSURE_WEIGHT, JAW_WEIGHT = 0.5, 4.0
-
-# How far each viseme opens the jaw, the regression's target before smoothing (0 shut, 1 as wide as speech goes)
-JAW_OPENING = (0.0, 0.0, 0.10, 0.2, 0.22, 0.3, 0.15, 0.08, 0.2, 0.3, 0.9, 0.6, 0.3, 0.65, 0.35)
 
 
 def jaw_target(labels: torch.Tensor) -> torch.Tensor:

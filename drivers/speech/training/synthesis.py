@@ -1,19 +1,14 @@
-"""Exactly timed speech from espeak-ng, run as a separate process (`espeak_worker.py`)."""
+"""Exactly timed speech from espeak-ng, a program of its own (`drivers/text/espeak.py`)."""
 
 from __future__ import annotations
-
-import json
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 from scipy.signal import resample_poly
 
 from drivers.speech.training.corpus import LABEL_RATE, RATE, Utterance
 from drivers.speech.visemes import SIL, from_ipa
-
-LABEL_SHIFT = 0.010  # s: espeak's phoneme events lie this much after the sound, against pocketsphinx's alignment
+from drivers.text.espeak import Espeak
+from drivers.text.lips import LABEL_SHIFT
 
 ENGLISH = ("en-us", "en", "en-us", "en-gb-x-rp", "en-029", "en-gb-scotland")  # "en" is British
 VARIANTS = (
@@ -23,36 +18,11 @@ VARIANTS = (
 OTHER_LANGUAGES = ("de", "fr", "es", "it", "ru")
 
 
-class Espeak:
-    """The worker process; `say` gives one utterance with its viseme labels."""
-
-    def __init__(self) -> None:
-        worker = Path(__file__).with_name("espeak_worker.py")
-        self.process = subprocess.Popen([sys.executable, str(worker)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-
-    def say(self, text: str, voice: str, rate: int, pitch: int, pitch_range: int = 50) -> Utterance:
-        """Raises RuntimeError when the worker died (is the library installed?) or knows no such voice."""
-        assert self.process.stdin and self.process.stdout
-        request = {"text": text, "voice": voice, "rate": rate, "pitch": pitch, "range": pitch_range}
-        try:
-            self.process.stdin.write(json.dumps(request).encode() + b"\n")
-            self.process.stdin.flush()
-            line = self.process.stdout.readline()
-        except BrokenPipeError:
-            line = b""
-        if not line:
-            raise RuntimeError("the espeak-ng process ended; install espeak-ng (Debian: apt install espeak-ng)")
-        answer = json.loads(line)
-        if "error" in answer:
-            raise RuntimeError(answer["error"])
-        pcm = np.frombuffer(self.process.stdout.read(2 * answer["samples"]), "<i2").astype(np.float32) / 32768
-        samples = resample_poly(pcm, RATE, answer["rate"]).astype(np.float32)
-        return Utterance(f"espeak:{voice}", samples, labels_of(answer["phonemes"], len(samples)))
-
-    def close(self) -> None:
-        assert self.process.stdin
-        self.process.stdin.close()
-        self.process.wait(timeout=10)
+def utterance(espeak: Espeak, text: str, voice: str, rate: int, pitch: int) -> Utterance:
+    """One utterance with its viseme labels. Raises EspeakError when espeak-ng is absent or knows no such voice."""
+    said = espeak.say(text, voice, rate, pitch)
+    samples = resample_poly(said.samples.astype(np.float32) / 32768, RATE, said.rate).astype(np.float32)
+    return Utterance(f"espeak:{voice}", samples, labels_of(said.phonemes, len(samples)))
 
 
 def labels_of(phonemes: list[tuple[float, str]], samples: int) -> np.ndarray:

@@ -1,0 +1,183 @@
+"""Reading a text aloud: sentence by sentence, each with its sound, its lips where they are known, and its words."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drivers.text import lips, script
+from drivers.text.espeak import Espeak, EspeakError
+from models.motion import Motion
+
+PARAGRAPH = 2.0  # a paragraph's pause, in pauses of a sentence
+WORDS_A_MINUTE = 165  # at rate 1
+DEFAULT = "en-us"
+VARIANTS = {"": "", "+f3": ", female"}  # timbres of each espeak-ng voice that are offered; it has more of them
+
+
+class TextError(ValueError):
+    """A text that cannot be read aloud as asked; the message says why."""
+
+
+class NoReader(RuntimeError):
+    """Nothing on this machine can read aloud just now; the message says what is missing and the remedy."""
+
+
+@dataclass(frozen=True)
+class Voice:
+    id: str
+    name: str
+    language: str  # a tag such as en-us; "" for any
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """How it is said. Raises TextError out of range."""
+
+    voice: str = ""  # a voice's id; empty: one that fits the text
+    rate: float = 1.0  # 1 is a calm speaker
+    pitch: float = 1.0  # 1 is the voice's own
+    pause: float = 0.25  # s after a sentence
+
+    def __post_init__(self) -> None:
+        for name, low, high in (("rate", 0.5, 2.5), ("pitch", 0.5, 2.0), ("pause", 0.0, 5.0)):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and low <= value <= high):
+                raise TextError(f"{name} is {value:g}; it must lie between {low:g} and {high:g}")
+
+
+USUAL = Delivery()
+
+
+@dataclass(frozen=True)
+class Word:
+    text: str
+    start: float  # s from the sentence's first sample
+    end: float
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """Its sound ends with the pause after it."""
+
+    text: str
+    samples: NDArray[np.int16]  # (n,)
+    rate: int  # Hz
+    lips: tuple[Motion, ...] | None  # times from the first sample; None: the speech driver has to listen
+    words: tuple[Word, ...]
+
+
+class Reader(Protocol):
+    def voices(self) -> list[Voice]:
+        """Raises NoReader."""
+
+    def read(self, text: str, how: Delivery = USUAL) -> Iterator[Sentence]:
+        """Raises TextError or NoReader, at once for what can be told at once, and later between sentences."""
+
+    def close(self) -> None: ...
+
+
+def prepared(text: str) -> str:
+    """The text cleaned. Raises TextError where nothing of it can be said."""
+    text = script.clean(text)
+    if not script.speakable(text):
+        raise TextError("there is nothing to say: the text has no letter and no digit")
+    return text
+
+
+class EspeakReader:
+    """espeak-ng: small, quick, many languages, a robot's timbre; the times of its phonemes are exact."""
+
+    def __init__(self) -> None:
+        self._espeak = Espeak()
+        self._voices: list[Voice] | None = None
+
+    def voices(self) -> list[Voice]:
+        if self._voices is None:
+            try:
+                entries = self._espeak.voices()
+            except EspeakError as e:
+                raise NoReader(str(e)) from e
+            self._voices = _offered(entries)
+        return self._voices
+
+    def read(self, text: str, how: Delivery = USUAL) -> Iterator[Sentence]:
+        text = prepared(text)
+        return self._sentences(text, how, self._voice_for(text, how.voice))
+
+    def close(self) -> None:
+        self._espeak.close()
+
+    def _voice_for(self, text: str, wanted: str) -> Voice:
+        writing = script.script_of(text)
+        readers = [v for v in self.voices() if script.reads(v.language, writing)]
+        if not readers:
+            raise TextError(f"no voice reads {writing.title()} letters")
+        if not wanted:
+            first = DEFAULT if writing == "LATIN" else script.SCRIPTS[writing].split()[0]
+            return next((v for v in readers if v.id == first), readers[0])
+        voice = find(self.voices(), wanted)
+        if voice not in readers:
+            raise TextError(f"the voice {voice.id} does not read {writing.title()} letters; {readers[0].id} does")
+        return voice
+
+    def _sentences(self, text: str, how: Delivery, voice: Voice) -> Iterator[Sentence]:
+        speed = round(WORDS_A_MINUTE * how.rate)
+        pitch = round(min(max(50 + 50 * math.log2(how.pitch), 0), 99))
+        for piece, paragraph in script.sentences(text):
+            if not script.speakable(piece):
+                continue
+            try:
+                said = self._espeak.say(piece, voice.id, speed, pitch)
+            except EspeakError as e:
+                raise NoReader(str(e)) from e
+            seconds = len(said.samples) / said.rate
+            rest = np.zeros(round(how.pause * (PARAGRAPH if paragraph else 1) * said.rate), np.int16)
+            samples = np.concatenate([said.samples, rest])
+            shut = [*said.phonemes, (seconds + lips.LABEL_SHIFT, "")]
+            motions = tuple(lips.motions(shut, samples, said.rate))
+            yield Sentence(piece, samples, said.rate, motions, words(piece, said.words, seconds))
+
+
+def _offered(entries: Sequence[tuple[str, list[str], str, int]]) -> list[Voice]:
+    """espeak-ng's own list -> ours, the first voice of each language tag, in each timbre; English leads."""
+    found: dict[str, str] = {}
+    for name, languages, file, _ in entries:
+        if languages and not file.startswith(("mb/", "!v/")):
+            found.setdefault(languages[0], name.replace("_", " "))
+    tags = sorted(found, key=lambda tag: (tag != DEFAULT, not tag.startswith("en"), found[tag]))
+    return [Voice(tag + v, found[tag] + words, tag) for tag in tags for v, words in VARIANTS.items()]
+
+
+def find(voices: Sequence[Voice], wanted: str) -> Voice:
+    """By id, by name, or the first of a language. Raises TextError."""
+    wanted = wanted.strip().lower()
+    for key in ("id", "name", "language"):
+        for voice in voices:
+            if getattr(voice, key).lower() == wanted:
+                return voice
+    for voice in voices:
+        if voice.language.split("-")[0] == wanted:
+            return voice
+    raise TextError(f"there is no voice {wanted[:40]!r}; for instance there is {voices[0].id!r}")
+
+
+def words(text: str, events: Sequence[tuple[float, int]], seconds: float) -> tuple[Word, ...]:
+    """A sentence's words, parted at spaces, each from the first event inside it (s, characters before) to the next."""
+    spans, position = [], 0
+    for token in text.split():
+        position = text.index(token, position)
+        times = [t for t, at in events if position <= at < position + len(token)]
+        spans.append((token, min(times) if times else None))
+        position += len(token)
+    starts, last = [], 0.0
+    for _, start in spans:  # a word without an event of its own begins with the one before it
+        last = max(last, start if start is not None else last)
+        starts.append(last)
+    ends = [*starts[1:], seconds]
+    return tuple(Word(token, s, max(s, e)) for (token, _), s, e in zip(spans, starts, ends))
