@@ -77,7 +77,8 @@ def real_parts(config: Config) -> Parts:
         except WeightsError as e:
             warnings = (f"this avatar cannot speak: {e}",)
         size = wish.width, wish.height
-        return perform(avatar, *size, wish.view, speech, threads=config.threads, reader=reader), warnings
+        machine: dict[str, Any] = {"threads": config.threads, "device": config.device}
+        return perform(avatar, *size, wish.view, speech, reader=reader, **machine), warnings
 
     return Parts(asset.load, make, build, cpu.warm, _warm_speech, reader)
 

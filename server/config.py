@@ -35,6 +35,7 @@ class Config:
     max_fps: float = 60.0
     bitrate: int = 0  # bit/s of video; 0: by size and frame rate
     threads: int = 2  # of the rasterizer
+    device: str = "auto"  # that draws: auto, cpu or cuda
 
     max_sessions: int = 8
     max_viewers: int = 12  # per session
@@ -113,6 +114,8 @@ def _check(c: Config) -> None:
         value = getattr(c, name)
         if not low <= value <= high:
             raise ConfigError(f"setting {name} is {value:g}; it must lie between {low:g} and {high:g}")
+    if c.device not in ("auto", "cpu", "cuda"):
+        raise ConfigError(f"setting device is {c.device!r}; it must be auto, cpu or cuda")
     for name in ("width", "height"):
         if getattr(c, name) % 2:
             raise ConfigError(f"setting {name} is {getattr(c, name)}; it must be even, as video halves its colours")

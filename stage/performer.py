@@ -370,12 +370,12 @@ def perform(
     seed: int = 0,
     threads: int = 2,
     reader: Reader | None = None,
+    device: str = "auto",
 ) -> Performer:
     """A performer of an avatar with the real drivers: drivers.speech.SpeechDriver() for one that speaks."""
     from drivers.idle import Idle
     from drivers.mixer import Mixer
     from stage.picture import AvatarPicture
 
-    return Performer(
-        AvatarPicture(avatar, width, height, view, threads), Idle(seed), Mixer(avatar.limits), speech, reader
-    )
+    picture = AvatarPicture(avatar, width, height, view, threads, device=device)
+    return Performer(picture, Idle(seed), Mixer(avatar.limits), speech, reader)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,6 +16,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from aiortc import RTCPeerConnection, RTCRtpReceiver, RTCSessionDescription
 from aiortc.mediastreams import MediaStreamError
 
+from drivers.text import USUAL, Delivery, NoReader, Sentence, TextError, Voice, Word
 from models.motion import GROUP, A, Motion
 from server.app import API, Parts, make_app
 from server.config import Config
@@ -90,8 +92,49 @@ class TopLayer:
         return m
 
 
-def scripted_performer(width: int = 128, height: int = 128) -> Performer:
-    return Performer(FlashPicture(width, height), Still(), TopLayer(), LoudSpeech())
+class BeepReader:
+    """Reads each word as 0.2 s of tone with an open mouth between 0.1 s of silence; a sentence ends at a full stop.
+
+    Lips come with the sound, unless the voice is `sound`. The word `FAIL` cannot be read.
+    """
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+        self.closed = False
+
+    def voices(self) -> list[Voice]:
+        return [Voice("beep", "Beep", "en"), Voice("sound", "Sound", "de")]
+
+    def read(self, text: str, how: Delivery = USUAL) -> Iterator[Sentence]:
+        if how.voice not in ("", "beep", "sound"):
+            raise TextError(f"there is no voice {how.voice!r}")
+        return (self._sentence(s.strip() + ".", how) for s in text.split(".") if s.strip())
+
+    def _sentence(self, text: str, how: Delivery) -> Sentence:
+        if "FAIL" in text:
+            raise NoReader("the voice is gone; bring it back")
+        self.said.append(text)
+        n, rate = len(text.split()), 16000
+        t = np.arange(round(n * 0.4 * rate)) / rate
+        on = np.abs(t % 0.4 - 0.2) < 0.1
+        samples = (16000 * np.sin(2 * np.pi * 1000 * t) * on).astype(np.int16)
+        words = tuple(Word(w, 0.4 * k + 0.1, 0.4 * k + 0.3) for k, w in enumerate(text.split()))
+        return Sentence(text, samples, rate, None if how.voice == "sound" else self._lips(n), words)
+
+    @staticmethod
+    def _lips(words: int) -> tuple[Motion, ...]:
+        motions = [Motion(f / 50) for f in range(words * 20 + 1)]
+        for f, m in enumerate(motions):
+            m.face[A["jawOpen"]] = float(5 <= f % 20 < 15)
+            m.weight[GROUP["mouth"]] = 1
+        return tuple(motions)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def scripted_performer(width: int = 128, height: int = 128, reader: BeepReader | None = None) -> Performer:
+    return Performer(FlashPicture(width, height), Still(), TopLayer(), LoudSpeech(), reader)
 
 
 def clicks(seconds: float, period: float = 1.0, length: float = 0.2, rate: int = 48000) -> np.ndarray:
@@ -131,10 +174,12 @@ def fake_avatar(path: Path) -> Any:
 
 
 def scripted_parts(**build_options: Any) -> Parts:
-    def perform(avatar: Any, wish: Wish) -> tuple[Performer, tuple[str, ...]]:
-        return scripted_performer(wish.width, wish.height), ()
+    reader = BeepReader()
 
-    return Parts(fake_avatar, perform, lambda photo, out, name: FakeBuild(photo, out, **build_options))
+    def perform(avatar: Any, wish: Wish) -> tuple[Performer, tuple[str, ...]]:
+        return scripted_performer(wish.width, wish.height, reader), ()
+
+    return Parts(fake_avatar, perform, lambda photo, out, name: FakeBuild(photo, out, **build_options), reader=reader)
 
 
 async def start(folder: Path, parts: Parts | None = None, **settings: Any) -> TestClient:
