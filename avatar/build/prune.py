@@ -51,7 +51,8 @@ def limits(head_yaw: float, jaw: float, jaw_open: float) -> Limits:
         out[name] = tuple((float(-a), float(a)) for a in TORSO_LIMIT)
     for name in ("left_eye_smplhf", "right_eye_smplhf"):
         out[name] = tuple((float(-a), float(a)) for a in GAZE_LIMIT)
-    out["jaw"] = ((-jaw - 0.02, 1.1 * jaw_open - jaw), (-0.12, 0.12), (-0.08, 0.08))
+    # A fit may find the jaw a little past closed or wide open: what the photo shows is always allowed.
+    out["jaw"] = ((min(-jaw - 0.02, 0.0), max(1.1 * jaw_open - jaw, 0.0)), (-0.12, 0.12), (-0.08, 0.08))
     out["translation"] = tuple((-a, a) for a in TRANSLATION_LIMIT)
     for j in np.flatnonzero(np.isin(JOINT_GROUP, [GROUP["arms"], GROUP["hands"]])):
         out[JOINTS[j]] = ((0.0, 0.0),) * 3
