@@ -27,6 +27,7 @@ from stage.voice import Voice
 
 if TYPE_CHECKING:
     from avatar.asset import Avatar
+    from drivers.prosody import Prosody
 
 I16 = NDArray[np.int16]
 U8 = NDArray[np.uint8]
@@ -81,7 +82,7 @@ class Utterance:
 class Performer:
     """See the module's docstring. `speech` None: the performer is silent (and says so when asked to speak).
 
-    `reader`: reads typed text aloud; performers may share one.
+    `reader`: reads typed text aloud; performers may share one. `prosody`: moves head and brows with what is said.
     """
 
     def __init__(
@@ -91,8 +92,10 @@ class Performer:
         mixer: MotionMixer,
         speech: Speech | None = None,
         reader: Reader | None = None,
+        prosody: Prosody | None = None,
     ) -> None:
         self.picture, self._idle, self._mixer, self._speech, self._reader = picture, idle, mixer, speech, reader
+        self._prosody = prosody
         self.delay = (speech.latency if speech else 0.0) + NET_MARGIN  # s from a live sample to its being heard
         self._voice = Voice()
         self._lips = Lips()
@@ -220,6 +223,8 @@ class Performer:
         self._scripts = []
         self._captions.cut(epoch)
         self._lips.cut(epoch)
+        if self._prosody is not None:
+            self._prosody.cut(self._voice.playhead / RATE)
         return epoch
 
     def drive(self, track: MotionTrack | None, start: float = 0.0) -> None:
@@ -261,6 +266,8 @@ class Performer:
         piece, epoch = self._voice.take(seconds)
         if piece is None:
             return 0
+        if self._prosody is not None:
+            self._prosody.push(piece.samples, piece.start / RATE, piece.begins)
         if piece.lips is not None:
             start = piece.start / RATE
             return self._lips.add([replace(m, time=start + m.time, epoch=epoch) for m in piece.lips], epoch)
@@ -278,6 +285,8 @@ class Performer:
         epoch = self._voice.epoch
         silent = Motion(time, epoch)  # weighs nothing; keeps each layer in its place
         idle = replace(self._idle.motion(time), epoch=epoch)
+        if self._prosody is not None:
+            idle = self._prosody.onto(idle)
         recorded = silent
         if self._track is not None:
             track, start = self._track
@@ -375,7 +384,8 @@ def perform(
     """A performer of an avatar with the real drivers: drivers.speech.SpeechDriver() for one that speaks."""
     from drivers.idle import Idle
     from drivers.mixer import Mixer
+    from drivers.prosody import Prosody
     from stage.picture import AvatarPicture
 
     picture = AvatarPicture(avatar, width, height, view, threads, device=device)
-    return Performer(picture, Idle(seed), Mixer(avatar.limits), speech, reader)
+    return Performer(picture, Idle(seed), Mixer(avatar.limits), speech, reader, Prosody(seed))

@@ -29,14 +29,14 @@ class _Clip:
 class Piece:
     """Sound for the speech net, in order. A piece that `begins` follows silence: the net starts afresh with it.
 
-    Where the lips are known already (typed text), the piece is whole and carries them, and the net is not asked.
+    Where the lips are known already (typed text), the first piece carries them all and the net is not asked.
     """
 
     start: int  # media sample (RATE) of its first sample
     samples: F32  # 16 kHz, -1..1
     begins: bool
     ends: bool  # nothing follows without a gap
-    lips: tuple[Motion, ...] | None = None  # times from the piece's first sample
+    lips: tuple[Motion, ...] | None = None  # times from the piece's first sample; None: the net has to listen
 
 
 class Voice:
@@ -94,10 +94,11 @@ class Voice:
             if not self._pieces:
                 return None, self.epoch
             piece = self._pieces.popleft()
-            if len(piece.samples) > n and piece.lips is None:
-                rest = Piece(piece.start + n * Decimator.FACTOR, piece.samples[n:], False, piece.ends)
+            if len(piece.samples) > n:
+                known = None if piece.lips is None else ()
+                rest = Piece(piece.start + n * Decimator.FACTOR, piece.samples[n:], False, piece.ends, known)
                 self._pieces.appendleft(rest)
-                piece = Piece(piece.start, piece.samples[:n], piece.begins, False)
+                piece = Piece(piece.start, piece.samples[:n], piece.begins, False, piece.lips)
             return piece, self.epoch
 
     def read(self, start: int, n: int) -> I16:
