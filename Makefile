@@ -9,7 +9,7 @@ SERVE ?=
 TEST ?=
 export OMP_WAIT_POLICY := passive
 
-.PHONY: serve test lint format bench weights client demo browser clean
+.PHONY: serve test lint format bench gpu gpu-check weights client demo browser clean
 
 serve: $(VENV)/.warm client_web/dist/index.html avatars/demo.avatar
 	$(PY) run_server.py serve $(SERVE)
@@ -29,6 +29,13 @@ format: $(VENV)/.dev
 
 bench: $(VENV)/.warm avatars/demo.avatar
 	$(PY) run_server.py bench
+
+# gsplat's package is sources: compile its kernels now (minutes, once) instead of at the first start with a GPU.
+gpu: $(VENV)/.packages
+	$(PY) -m avatar.render.gpu
+
+gpu-check: $(VENV)/.warm avatars/demo.avatar
+	$(PY) run_server.py bench --device cuda
 
 $(VENV)/.packages: $(LOCK)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { echo "Talkshot needs Python 3.11; set PYTHON=/path/to/python3.11"; exit 1; }

@@ -34,6 +34,7 @@ class Options:
     background: str = "photo"  # photo, #rrggbb or alpha
     reenact: bool = False
     seed: int = 0
+    device: str = "auto"  # that draws: auto, cpu or cuda
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,8 @@ def _performer(avatar: Avatar, source: _Drive, width: int, height: int, options:
 
     view = "photo" if options.reenact else "auto"
     background = "photo" if options.background == "alpha" else options.background
-    picture = AvatarPicture(avatar, width, height, view, background=background, absolute=options.reenact)
+    absolute, device = options.reenact, options.device
+    picture = AvatarPicture(avatar, width, height, view, background=background, absolute=absolute, device=device)
     performer = Performer(picture, Idle(options.seed), Mixer(avatar.limits))
     performer.drive(source.track)
     return performer
