@@ -64,6 +64,7 @@ def parser() -> argparse.ArgumentParser:
     bench.add_argument("--avatar", type=Path, default=Path("avatars/demo.avatar"))
     bench.add_argument("--browser", type=float, metavar="SECONDS", help="instead: the whole chain with a real browser")
     bench.add_argument("--voice", type=Path, metavar="FILE", help="what is said during --browser")
+    bench.add_argument("--device", choices=("auto", "cpu", "cuda"), help="cuda: bench/gpu_check.py instead")
     bench.set_defaults(run=run_bench)
     doctor = commands.add_parser("doctor", help="check this machine: packages, weights, kernels, codecs, page")
     doctor.add_argument("--warm", action="store_true", help="also compile and cache every kernel")
@@ -84,6 +85,7 @@ def _add_serve(commands: argparse._SubParsersAction) -> None:
     serve.add_argument("--size", type=size, metavar="WxH", help="default stream size (default 512x512)")
     serve.add_argument("--fps", type=frame_rate, help="default frame rate (default 30)")
     serve.add_argument("--threads", type=int, help="render threads (default 2)")
+    _add_device(serve)
     serve.set_defaults(run=run_serve)
 
 
@@ -115,7 +117,12 @@ def _add_render(commands: argparse._SubParsersAction) -> None:
         "--reenact", action="store_true", help="same person and camera as the photo: frame k overlays frame k"
     )
     render.add_argument("--seed", type=int, default=0, help="of blinks, gaze and breathing")
+    _add_device(render)
     render.set_defaults(run=run_render)
+
+
+def _add_device(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--device", choices=("auto", "cpu", "cuda"), help="that draws (default auto: a GPU if usable)")
 
 
 def _add_evaluate(commands: argparse._SubParsersAction) -> None:
@@ -134,11 +141,14 @@ def _add_evaluate(commands: argparse._SubParsersAction) -> None:
 
 def run_serve(args: argparse.Namespace) -> int:
     from server import app, config
+    from stage import picture
 
-    flags = {k: getattr(args, k, None) for k in ("host", "port", "avatars", "fps", "threads")}
+    flags = {k: getattr(args, k, None) for k in ("host", "port", "avatars", "fps", "threads", "device")}
     if getattr(args, "size", None):
         flags["width"], flags["height"] = args.size
-    app.run(config.load({k: v for k, v in flags.items() if v is not None}))
+    settings = config.load({k: v for k, v in flags.items() if v is not None})
+    picture.gpu(settings.device)  # loaded, or refused, before anybody waits for a session
+    app.run(settings)
     return 0
 
 
@@ -196,7 +206,8 @@ def run_render(args: argparse.Namespace) -> int:
 
     _need_file(args.avatar, "avatar")
     _need_file(args.drive, "drive")
-    options = offline.Options(args.size, args.fps, args.background, args.reenact, args.seed)
+    device = args.device or "auto"
+    options = offline.Options(args.size, args.fps, args.background, args.reenact, args.seed, device)
     with _bar("rendering") as progress:
         result = offline.render(args.avatar, args.drive, args.output, options, progress)
     shape = f"{result.width}x{result.height}"
@@ -221,6 +232,10 @@ def run_bench(args: argparse.Namespace) -> int:
 
     if not args.avatar.exists():
         raise CommandError(f"{args.avatar}: no such avatar; build the demo with `make demo`, or name one with --avatar")
+    if args.device == "cuda":
+        from bench import gpu_check
+
+        return gpu_check.main(args.avatar, args.json)
     if args.browser is None:
         bench.run(args.json, args.avatar)
         return 0
