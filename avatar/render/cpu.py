@@ -337,7 +337,10 @@ def zbuffer(points: NDArray, faces: I32, width: int, height: int) -> tuple[F32, 
 
 def warm() -> None:
     """Compile every kernel of the frame path, the rig's included, or load it from the cache."""
+    from avatar.render import detail  # which draws with this module
+
     rig.warm()
+    detail.warm()
     g = Gaussians(
         face=np.zeros(1, np.int32), bary=np.full((1, 2), 0.3, np.float32), shape=np.full((1, 2, 2), 0.1, np.float32),
         colour=np.ones((1, 3), np.float32), opacity=np.ones(1, np.float32), layer=np.zeros(1, np.uint8),
