@@ -48,6 +48,24 @@ export interface SessionStatus {
   error?: string;
 }
 
+/** A voice for typed text. */
+export interface Voice {
+  id: string;
+  name: string;
+  /** A tag such as en-us; empty for any. */
+  language: string;
+}
+
+/** A sentence that is being said. */
+export interface Caption {
+  text: string;
+  /** Media times in seconds: of its beginning, and now. */
+  start: number;
+  time: number;
+  /** Word, and when it is heard, in seconds from the sentence's start. */
+  words: [word: string, start: number, end: number][];
+}
+
 export class ApiError extends Error {
   /** `status` is HTTP's, or 0 when no answer came; `remedy` is the server's advice. */
   constructor(
@@ -183,6 +201,28 @@ export async function speak(session: Session, sound: Blob): Promise<number> {
   const path = `sessions/${segment(session.id)}/speak`;
   const { seconds } = await json<{ seconds: number }>(path, { method: "POST", headers, body: sound }, session.token);
   return seconds;
+}
+
+/** Lets the avatar say a text; an empty `voice` leaves the choice to the server. */
+export async function say(session: Session, text: string, voice: string): Promise<void> {
+  const body = JSON.stringify(voice ? { text, voice } : { text });
+  const headers = { "Content-Type": "application/json" };
+  await request(`sessions/${segment(session.id)}/speak`, { method: "POST", headers, body }, session.token);
+}
+
+/** The voices for typed text; none where the server cannot read aloud. */
+export async function voices(): Promise<Voice[]> {
+  return json<Voice[]>("voices").catch(() => []);
+}
+
+/** What is being said in a session, sentence by sentence; null when a sentence is over. Ends with the session. */
+export async function* captions({ id, token }: Access, signal: AbortSignal): AsyncGenerator<Caption | null> {
+  const headers = { Accept: "text/event-stream" };
+  const response = await request(`sessions/${segment(id)}/events`, { signal, headers }, token);
+  for await (const { event, data } of readEvents(response)) {
+    if (event === "caption") yield JSON.parse(data) as Caption;
+    if (event === "silence") yield null;
+  }
 }
 
 export async function interrupt(session: Session): Promise<void> {

@@ -2,6 +2,7 @@
 import * as api from "./api.ts";
 import { sleep } from "./backoff.ts";
 import { Call, type CallState, type Source } from "./call.ts";
+import { Captions } from "./captions.ts";
 import { Controls } from "./controls.ts";
 import { need } from "./dom.ts";
 import { acceptDrops } from "./drop.ts";
@@ -11,6 +12,7 @@ import { InviteButton, readInvitation, type Invitation } from "./invite.ts";
 import { notice } from "./notice.ts";
 import { Stage } from "./stage.ts";
 import { examine, readEnvironment } from "./support.ts";
+import { Typing } from "./typing.ts";
 import { Upload } from "./upload.ts";
 
 /** How often an empty gallery is read again: a new server is building its demo just then. */
@@ -22,6 +24,8 @@ class Page {
   private meter: Meter | null = null;
   private readonly stage = new Stage(() => this.retry());
   private readonly controls = new Controls((on) => this.stage.silence(on));
+  private readonly typing = new Typing();
+  private readonly captions = new Captions();
   private readonly invite = new InviteButton();
   private readonly gallery = new Gallery(
     (avatar) => this.dial({ kind: "own", avatar }),
@@ -92,6 +96,8 @@ class Page {
     this.meter?.stop();
     this.meter = null;
     this.controls.use(null, false);
+    this.typing.use(null, false);
+    this.captions.use(null);
     this.invite.use(null);
     this.stage.clear();
     await closed;
@@ -100,12 +106,14 @@ class Page {
   private show(state: CallState, session: api.Session | null): void {
     this.meter?.stop();
     this.meter = null;
+    const access = session ?? (this.source?.kind === "watch" ? this.source : null);
     if (state.name === "live") {
-      const access = session ?? (this.source?.kind === "watch" && this.source);
       if (access) this.meter = new Meter(state.player, access, this.stage);
     }
     if (state.name === "ended") this.call = null;
     this.controls.use(session, state.name === "live");
+    this.typing.use(session, state.name === "live");
+    this.captions.use(state.name === "live" ? access : null);
     this.invite.use(session);
     this.stage.show(state);
   }

@@ -75,6 +75,8 @@ class Session:
     voice: NDArray[np.int16] = field(default_factory=lambda: np.zeros(0, np.int16))
     heard: list[NDArray[np.int16]] = field(default_factory=list)  # from the microphone
     spoken: int = 0  # sound files
+    said: list[tuple[str, str]] = field(default_factory=list)  # typed text and voice
+    caption: dict[str, Any] | None = None
     interrupted: int = 0
     loudness: float = 0.0
     peers: dict[str, RTCPeerConnection] = field(default_factory=dict)
@@ -146,6 +148,10 @@ class FakeServer:
         self.requests: list[str] = []  # "METHOD path"
         self.stage_seconds = 0.25
         self.voice: bytes | None = None  # what GET /voices/demo gives
+        self.voices = [
+            {"id": "en-us", "name": "English (America)", "language": "en-us"},
+            {"id": "de", "name": "German", "language": "de"},
+        ]
         self.media_blocked = False
         self.down = False
         self.url = ""
@@ -200,10 +206,12 @@ class FakeServer:
                 web.get("/sessions/{id}", self._status),
                 web.delete("/sessions/{id}", self._delete_session),
                 web.post("/sessions/{id}/speak", self._speak),
+                web.get("/sessions/{id}/events", self._captions),
                 web.post("/sessions/{id}/interrupt", self._interrupt),
                 web.get("/sessions/{id}/audio", self._audio),
                 web.post("/whep/{id}", self._whep),
                 web.delete("/whep/{id}/{peer}", self._leave),
+                web.get("/voices", self._voices),
                 web.get("/voices/demo", self._voice),
                 web.static("/", DIST),
             ]
@@ -340,6 +348,8 @@ class FakeServer:
 
     async def _speak(self, request: web.Request) -> web.Response:
         session = self._owned(request)
+        if request.content_type == "application/json":
+            return self._say(session, await request.json())
         try:
             samples = decode(await request.read())
         except (av.FFmpegError, IndexError):
@@ -347,6 +357,35 @@ class FakeServer:
         session.voice = np.concatenate([session.voice, samples])
         session.spoken += 1
         return web.json_response({"utterance": str(session.spoken), "seconds": len(samples) / RATE}, status=202)
+
+    def _say(self, session: Session, wish: dict[str, Any]) -> web.Response:
+        """A word is 0.4 s of buzz; the caption comes at once."""
+        text, voice = wish["text"], wish.get("voice", "")
+        if "ជ" in text:
+            return _problem(400, "no voice reads Khmer letters", "GET /voices lists the voices")
+        session.said.append((text, voice))
+        words = [[word, 0.4 * k, 0.4 * k + 0.3] for k, word in enumerate(text.split())]
+        t = np.arange(int(0.4 * len(words) * RATE)) / RATE
+        session.voice = np.concatenate([session.voice, (6000 * np.sign(np.sin(800 * t))).astype(np.int16)])
+        session.caption = {"utterance": 1, "start": 0.0, "time": 0.0, "seconds": t[-1], "text": text, "words": words}
+        return web.json_response({"utterance": 1, "seconds": t[-1], "start": 0.0}, status=202)
+
+    async def _captions(self, request: web.Request) -> web.StreamResponse:
+        session, shown = self._owned(request, viewer=True), None
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"})
+        await response.prepare(request)
+        while session.id in self.sessions:
+            if not len(session.voice):
+                session.caption = None
+            if session.caption is not shown:
+                shown = session.caption
+                event = f"event: {'caption' if shown else 'silence'}\ndata: {json.dumps(shown or {})}\n\n"
+                await response.write(event.encode())
+            await asyncio.sleep(0.02)
+        return response
+
+    async def _voices(self, _: web.Request) -> web.Response:
+        return web.json_response(self.voices)
 
     async def _interrupt(self, request: web.Request) -> web.Response:
         session = self._owned(request)

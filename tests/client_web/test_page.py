@@ -161,6 +161,79 @@ def test_the_demo_voice_has_a_button_where_the_server_has_one(server: FakeServer
     until(lambda: any(session.spoken for session in server.sessions.values()))
 
 
+def test_typed_text_is_said_with_captions(server: FakeServer, visit: Callable[..., Visit]) -> None:
+    guest = visit()
+    guest.page.goto(server.url)
+    expect(guest.page.locator(LIVE)).to_be_visible(timeout=15_000)
+    field, caption = guest.page.get_by_label("Text to say"), guest.page.locator("#captions")
+    expect(field).to_have_attribute("placeholder", "Type something to say")
+    guest.page.get_by_label("Voice").select_option("German")
+    field.fill("Guten Tag, wie geht es Ihnen? " + "Schön. " * 14)
+    guest.page.get_by_role("button", name="Say it").click()
+    until(lambda: only(server.sessions).said)
+    text, voice = only(server.sessions).said[0]
+    assert text.startswith("Guten Tag") and voice == "de"
+    expect(field).to_have_value("")
+    expect(caption).to_contain_text("Guten Tag, wie geht es Ihnen?")
+    expect(guest.page.locator("#stage.speaking")).to_be_visible(timeout=5000)
+    expect(caption).to_have_text("Schön. " * 8 + "Schön.", timeout=8000)  # the next line, when it is heard
+    guest.page.get_by_role("button", name="Stop").click()
+    expect(caption).to_have_text("", timeout=3000)
+    guest.page.reload()
+    expect(guest.page.get_by_label("Voice")).to_have_value("de")
+
+
+def test_enter_sends_and_shift_enter_does_not(server: FakeServer, visit: Callable[..., Visit]) -> None:
+    guest = visit()
+    guest.page.goto(server.url)
+    expect(guest.page.locator(LIVE)).to_be_visible(timeout=15_000)
+    field = guest.page.get_by_label("Text to say")
+    field.press("Enter")
+    field.type("One")
+    field.press("Shift+Enter")
+    field.type("two")
+    assert field.input_value() == "One\ntwo" and only(server.sessions).said == []
+    field.press("Enter")
+    until(lambda: only(server.sessions).said == [("One\ntwo", "")])
+
+
+def test_captions_can_be_turned_off_and_stay_off(server: FakeServer, visit: Callable[..., Visit]) -> None:
+    guest = visit()
+    guest.page.goto(server.url)
+    expect(guest.page.locator(LIVE)).to_be_visible(timeout=15_000)
+    toggle = guest.page.get_by_role("button", name="Captions of typed text")
+    expect(toggle).to_have_attribute("aria-pressed", "true")
+    toggle.click()
+    guest.page.get_by_label("Text to say").fill("One two three four five six")
+    guest.page.get_by_role("button", name="Say it").click()
+    until(lambda: only(server.sessions).said)
+    expect(guest.page.locator("#captions")).to_be_hidden()
+    toggle.click()
+    expect(guest.page.locator("#captions")).to_contain_text("One two")
+    toggle.click()
+    guest.page.reload()
+    expect(toggle).to_have_attribute("aria-pressed", "false")
+
+
+def test_text_that_no_voice_reads_is_refused_in_words(server: FakeServer, visit: Callable[..., Visit]) -> None:
+    guest = visit()
+    guest.page.goto(server.url)
+    expect(guest.page.locator(LIVE)).to_be_visible(timeout=15_000)
+    field = guest.page.get_by_label("Text to say")
+    field.fill("ជំរាបសួរ")
+    guest.page.get_by_role("button", name="Say it").click()
+    expect(guest.page.get_by_role("alert")).to_contain_text("No voice reads Khmer letters.")
+    expect(field).to_have_value("ជំរាបសួរ")
+
+
+def test_without_voices_there_is_no_text_field(server: FakeServer, visit: Callable[..., Visit]) -> None:
+    server.voices = []
+    guest = visit()
+    guest.page.goto(server.url)
+    expect(guest.page.locator(LIVE)).to_be_visible(timeout=15_000)
+    expect(guest.page.locator("#say")).to_be_hidden()
+
+
 def test_the_microphone_reaches_the_server(server: FakeServer, visit: Callable[..., Visit]) -> None:
     guest = visit()
     guest.page.goto(server.url)
@@ -394,8 +467,12 @@ def test_an_invited_viewer_watches_and_cannot_drive(server: FakeServer, visit: C
     session.voice = decode(vowel(8))
     assert viewer.page.evaluate("document.querySelector('video').muted"), "nobody has clicked here"
     expect(viewer.page.locator("#stage.speaking")).to_be_visible(timeout=5000)
-    for name in ("Sound file", "Microphone", "Add a person", "Invite"):
+    for name in ("Sound file", "Microphone", "Add a person", "Invite", "Say it"):
         assert viewer.page.get_by_role("button", name=name).count() == 0
+    owner.page.keyboard.press("Escape")
+    owner.page.get_by_label("Text to say").fill("Everybody reads this")
+    owner.page.get_by_role("button", name="Say it").click()
+    expect(viewer.page.locator("#captions")).to_contain_text("Everybody reads this")
     owner.page.goto("about:blank")
     expect(viewer.page.locator(".curtain")).to_contain_text("no such session", timeout=20_000)
 
@@ -422,6 +499,9 @@ def test_nothing_is_wider_than_the_window(server: FakeServer, visit: Callable[..
     expect(guest.page.locator(LIVE)).to_be_visible(timeout=15_000)
     guest.page.get_by_role("button", name="Microphone").click()
     guest.page.get_by_role("button", name="Figures of the connection").click()
+    guest.page.get_by_label("Text to say").fill("Unspeakably" * 9 + " long text. " * 9)
+    guest.page.get_by_role("button", name="Say it").click()
+    expect(guest.page.locator("#captions")).to_contain_text("Unspeakably")
     guest.page.set_input_files("#photo-input", {"name": "a.png", "mimeType": "image/png", "buffer": b"x"})
     expect(guest.page.locator("#microphone-panel")).to_be_visible()
     assert guest.overflow() <= 0
@@ -434,12 +514,12 @@ def test_every_control_has_a_name_and_is_reached_by_keyboard(server: FakeServer,
     guest = visit()
     guest.page.goto(server.url)
     expect(guest.page.locator(LIVE)).to_be_visible(timeout=15_000)
-    unnamed = guest.page.evaluate("""[...document.querySelectorAll("button, input, select")]
+    unnamed = guest.page.evaluate("""[...document.querySelectorAll("button, input, select, textarea")]
       .filter((one) => one.offsetParent)
       .filter((one) => !(one.textContent.trim() || one.ariaLabel || one.labels?.length)).map((one) => one.outerHTML)""")
     assert unnamed == []
     reached: list[str] = []
-    for _ in range(20):
+    for _ in range(24):
         guest.page.keyboard.press("Tab")
         reached.append(guest.page.evaluate("document.activeElement.id || document.activeElement.className"))
     for control in (
@@ -450,6 +530,10 @@ def test_every_control_has_a_name_and_is_reached_by_keyboard(server: FakeServer,
         "sound-file",
         "microphone",
         "interrupt",
+        "captions-toggle",
+        "text",
+        "voice",
+        "say-button",
         "choose-photo",
     ):
         assert control in reached, control
