@@ -58,7 +58,7 @@ def prepare(say: Callable[[str], None] | None = None) -> Any:
     try:
         import gsplat
         from gsplat.cuda._backend import _C as kernels
-    except ImportError as e:
+    except (ImportError, OSError, RuntimeError) as e:  # torch's builder raises RuntimeError, what is missing OSError
         raise GpuError(f"gsplat's kernels cannot be loaded ({e}); run `make gpu` to see the compiler's messages") from e
     if kernels is None:
         cuda = torch.version.cuda

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
+import inspect
 import os
 import subprocess
 import sys
@@ -232,6 +234,23 @@ def test_wrong_shots_say_what_was_expected(human: Avatar) -> None:
     ):
         with pytest.raises(ValueError, match=message):
             rasterizer.draw_many([wrong])
+
+
+@pytest.mark.skipif(importlib.util.find_spec("gsplat") is None, reason="gsplat is not installed")
+def test_the_standin_has_gsplats_signatures() -> None:
+    """Read from its source: importing it would look for a compiler."""
+    spec = importlib.util.find_spec("gsplat")
+    assert spec is not None and spec.origin is not None
+    found = 0
+    for node in ast.parse(Path(spec.origin).with_name("cuda").joinpath("_wrapper.py").read_text()).body:
+        ours = isinstance(node, ast.FunctionDef) and getattr(gsplat_standin, node.name, None)
+        if isinstance(node, ast.FunctionDef) and ours:
+            parameters = inspect.signature(ours).parameters.values()
+            assert [p.name for p in parameters] == [a.arg for a in node.args.args]
+            defaults = [p.default for p in parameters if p.default is not inspect.Parameter.empty]
+            assert defaults == [ast.literal_eval(d) for d in node.args.defaults]
+            found += 1
+    assert found == 4
 
 
 # ---- Triton ---------------------------------------------------------------------------------------------------------
