@@ -9,12 +9,12 @@ SERVE ?=
 TEST ?=
 export OMP_WAIT_POLICY := passive
 
-.PHONY: serve test lint format bench gpu gpu-check weights client demo browser clean
+.PHONY: serve test lint format bench gpu gpu-check weights client demo programs clean
 
 serve: $(VENV)/.warm client_web/dist/index.html avatars/demo.avatar
 	$(PY) run_server.py serve $(SERVE)
 
-test: $(VENV)/.dev $(VENV)/.warm client_web/dist/index.html avatars/demo.avatar browser
+test: $(VENV)/.dev $(VENV)/.warm client_web/dist/index.html avatars/demo.avatar programs
 	cd client_web && npm test --silent
 	$(PY) -m pytest $(TEST)
 
@@ -68,8 +68,8 @@ weights: $(VENV)/.weights
 client: client_web/dist/index.html
 demo: avatars/demo.avatar
 
-browser:
-	@scripts/install_browser
+programs:
+	@scripts/install_test_programs
 
 clean:
 	rm -rf $(VENV) .cache client_web/node_modules client_web/dist avatars/demo.avatar

@@ -48,7 +48,7 @@ def run(avatar: Path, seconds: float, voice: Path | None = None) -> dict[str, fl
     """
     path = next((p for name in BROWSERS if (p := shutil.which(name))), None)
     if path is None:
-        raise RuntimeError("no Chromium on this machine; scripts/install_browser gets one where it may")
+        raise RuntimeError("no Chromium on this machine; scripts/install_test_programs gets one where it may")
     from playwright.sync_api import sync_playwright
 
     with tempfile.TemporaryDirectory() as folder:
