@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Iterator
 from fractions import Fraction
@@ -32,7 +33,7 @@ class FilmWriter:
     """
 
     def __init__(
-        self, path: Path, width: int, height: int, fps: Fraction, sound: Path | None = None, alpha: bool = False
+        self, path: Path, width: int, height: int, fps: Fraction, sound: Path | bytes | None = None, alpha: bool = False
     ) -> None:
         path = Path(path)
         if path.suffix.lower() not in VIDEO_CODECS:
@@ -90,7 +91,7 @@ class FilmWriter:
 class _SoundCopy:
     """The first sound track of a file, resampled and encoded alongside the picture."""
 
-    def __init__(self, container: Any, source: Path) -> None:
+    def __init__(self, container: Any, source: Path | bytes) -> None:
         self._container, self._source = container, _decode_sound(source)
         codec = "libopus" if "webm" in container.format.name else "aac"
         self._stream = container.add_stream(codec, rate=SOUND_RATE)
@@ -112,9 +113,10 @@ class _SoundCopy:
         self._container.mux(self._stream.encode(None))
 
 
-def _decode_sound(path: Path) -> Iterator[Any]:
+def _decode_sound(source: Path | bytes) -> Iterator[Any]:
     """Audio frames of 1024 samples, float planar stereo at SOUND_RATE; none when the file has no sound."""
-    with av.open(str(path)) as container:
+    opened: Any = io.BytesIO(source) if isinstance(source, bytes) else str(source)
+    with av.open(opened) as container:
         if not container.streams.audio:
             return
         resampler = av.AudioResampler("fltp", "stereo", SOUND_RATE, frame_size=1024)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import math
 import sys
 import time
+import wave
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -12,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from models.motion import Motion, MotionTrack
 from stage import film
@@ -38,6 +41,15 @@ class Options:
 
 
 @dataclass(frozen=True)
+class Script:
+    """A text to be said, as a driving file."""
+
+    text: str
+    voice: str = ""  # id, name or language; empty: one that fits the text
+    rate: float = 1.0
+
+
+@dataclass(frozen=True)
 class Result:
     frames: int
     fps: float
@@ -52,17 +64,19 @@ class _Drive:
 
     track: MotionTrack
     seconds: float
-    sound: Path | None
+    sound: Path | bytes | None
     fps: Fraction | None = None  # of a video
     size: tuple[int, int] | None = None  # of a video
+    voice: NDArray[np.float32] | None = None  # (n,) at 16 kHz, whose accents move head and brows
 
 
 def render(
-    avatar_path: Path, drive: Path, out: Path, options: Options = Options(), progress: Progress | None = None
+    avatar_path: Path, drive: Path | Script, out: Path, options: Options = Options(), progress: Progress | None = None
 ) -> Result:
     """Write the film `out`.
 
-    drive is a sound (speech), a video (tracked), a motion npz or a Live Link Face csv; its sound, if any, is muxed in.
+    drive is a sound (speech), a video (tracked), a motion npz, a Live Link Face csv or a text; its sound, if any, is
+    muxed in.
     With options.reenact the video shows the photo's person through the photo's camera, and frame k overlays frame k.
     Raises ValueError (AvatarError, AudioError, ...) naming the file and what is wrong; no half-written film stays.
     """
@@ -105,6 +119,7 @@ def _rate(source: _Drive, options: Options) -> Fraction:
 def _performer(avatar: Avatar, source: _Drive, width: int, height: int, options: Options) -> Performer:
     from drivers.idle import Idle
     from drivers.mixer import Mixer
+    from drivers.prosody import Prosody
     from stage.performer import Performer
     from stage.picture import AvatarPicture
 
@@ -112,7 +127,11 @@ def _performer(avatar: Avatar, source: _Drive, width: int, height: int, options:
     background = "photo" if options.background == "alpha" else options.background
     absolute, device = options.reenact, options.device
     picture = AvatarPicture(avatar, width, height, view, background=background, absolute=absolute, device=device)
-    performer = Performer(picture, Idle(options.seed), Mixer(avatar.limits))
+    prosody = None
+    if source.voice is not None:
+        prosody = Prosody(options.seed)
+        prosody.push(source.voice, 0.0, True)
+    performer = Performer(picture, Idle(options.seed), Mixer(avatar.limits), prosody=prosody)
     performer.drive(source.track)
     return performer
 
@@ -134,9 +153,11 @@ def _pictures(performer: Performer, source: _Drive, frames: int, fps: Fraction, 
 # ---- driving files ------------------------------------------------------------------------------------------
 
 
-def _read(path: Path, avatar: Avatar, options: Options, progress: Progress) -> _Drive:
+def _read(path: Path | Script, avatar: Avatar, options: Options, progress: Progress) -> _Drive:
     from drivers import recording, speech
 
+    if isinstance(path, Script):
+        return _read_script(path, options)
     suffix = path.suffix.lower()
     if suffix in (".npz", ".csv"):
         if options.reenact and suffix == ".csv":
@@ -153,7 +174,41 @@ def _read(path: Path, avatar: Avatar, options: Options, progress: Progress) -> _
         raise ValueError(f"{path}: --reenact needs a video of the photo's person, not a sound")
     samples = speech.load(path)
     track = speech.track(samples, speech.SpeechDriver.rate)
-    return _Drive(track, len(samples) / speech.SpeechDriver.rate, path)
+    return _Drive(track, len(samples) / speech.SpeechDriver.rate, path, voice=samples)
+
+
+def _read_script(script: Script, options: Options) -> _Drive:
+    """Raises TextError where the text or the voice is unfit, NoReader where espeak-ng is absent."""
+    from drivers import speech
+    from drivers.text import Delivery, EspeakReader
+
+    if options.reenact:
+        raise ValueError("--reenact needs a video of the photo's person, not a text")
+    reader = EspeakReader()
+    try:
+        sentences = list(reader.read(script.text, Delivery(script.voice, script.rate)))
+    finally:
+        reader.close()
+    motions, start = [], 0.0
+    for sentence in sentences:
+        motions += [replace(m, time=start + m.time) for m in sentence.lips or ()]
+        start += len(sentence.samples) / sentence.rate
+    rate, samples = sentences[0].rate, np.concatenate([s.samples for s in sentences])
+    voice = speech.resample(samples, rate)
+    return _Drive(_rising(motions), start, _wav(samples, rate), voice=voice)
+
+
+def _rising(motions: list[Motion]) -> MotionTrack:
+    """Sentences join in their pauses, where one's last motion and the next one's first are the same closed mouth."""
+    return MotionTrack.of([m for k, m in enumerate(motions) if k == 0 or m.time > motions[k - 1].time + 1e-6])
+
+
+def _wav(samples: NDArray[np.int16], rate: int) -> bytes:
+    out = io.BytesIO()
+    with wave.open(out, "wb") as file:
+        file.setparams((1, 2, rate, 0, "NONE", ""))
+        file.writeframes(samples.astype("<i2").tobytes())
+    return out.getvalue()
 
 
 def _read_video(
