@@ -1,0 +1,95 @@
+"""The command line of `run_server.py evaluate`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+from stage.evaluate.protocol import CROSS, REENACT, TWIN
+
+Bar = Callable[[str], AbstractContextManager[Callable[[float], None]]]
+
+
+def add(commands: argparse._SubParsersAction, run: Callable[[argparse.Namespace], int]) -> None:
+    """Add `evaluate` and its kinds."""
+    evaluate = commands.add_parser("evaluate", help="measure likeness and leaks, by stage/evaluate/protocol.toml")
+    kinds = evaluate.add_subparsers(dest="kind", required=True, metavar="{reenact,leaks,twin,cross}")
+    reenact = kinds.add_parser("reenact", help="frame 0 builds the avatar, the other frames drive it and are compared")
+    reenact.add_argument("video", type=Path)
+    reenact.add_argument(
+        "--frames", type=int, default=REENACT["frames"], help="frames compared, evenly spaced (default %(default)s)"
+    )
+    leaks = kinds.add_parser("leaks", help="what shows that should not when an avatar moves; fails past a limit")
+    leaks.add_argument("avatar", type=Path)
+    twin = kinds.add_parser("twin", help="procedural people with exact truth: one picture builds, other poses compare")
+    twin.add_argument(
+        "--identities", type=int, default=TWIN["identities"], help="of the eight and on (default %(default)s)"
+    )
+    twin.add_argument("--quick", action="store_true", help="a few poses of each")
+    cross = kinds.add_parser("cross", help="somebody else's video drives an avatar")
+    cross.add_argument("video", type=Path)
+    cross.add_argument("avatar", type=Path)
+    cross.add_argument("--photo", type=Path, help="to compare the identity with (default: the avatar's photo state)")
+    cross.add_argument("--frames", type=int, default=CROSS["frames"], help="frames judged (default %(default)s)")
+    for kind in (reenact, leaks, twin, cross):
+        kind.add_argument("--json", type=Path, metavar="FILE")
+        kind.add_argument("--sheet", type=Path, metavar="FILE.jpg", help="contact sheet of what was compared")
+        kind.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace, bar: Bar) -> int:
+    """0, or 1 when a limit is broken. Raises ValueError and the like with one clear line."""
+    for name in ("video", "avatar", "photo"):
+        path = getattr(args, name, None)
+        if path is not None and not path.is_file():
+            raise ValueError(f"{path}: no such {name} file")
+    for path in (args.json, args.sheet):
+        if path and not path.absolute().parent.is_dir():
+            raise ValueError(f"{path}: its folder does not exist; make it first")
+    with bar("measuring") as progress:
+        text, result, broken = {"reenact": _reenact, "leaks": _leaks, "twin": _twin, "cross": _cross}[args.kind](
+            args, progress
+        )
+    print(text)
+    if args.json:
+        temporary = args.json.with_name(args.json.name + ".tmp")
+        temporary.write_text(json.dumps(result, indent=1))
+        os.replace(temporary, args.json)
+    return int(broken)
+
+
+Outcome = tuple[str, dict[str, Any], bool]  # table, figures, whether a limit is broken
+
+
+def _reenact(args: argparse.Namespace, progress: Callable[[float], None]) -> Outcome:
+    from stage.evaluate import reenact
+
+    result = reenact.evaluate(args.video, args.frames, args.sheet, progress)
+    return reenact.table(result), result, False
+
+
+def _leaks(args: argparse.Namespace, progress: Callable[[float], None]) -> Outcome:
+    from stage.evaluate import leaks
+
+    figures = leaks.evaluate(args.avatar, args.sheet, progress)
+    broken = not all(f.holds for f in figures)
+    return leaks.table(args.avatar.name, figures), leaks.as_json(args.avatar.name, figures), broken
+
+
+def _twin(args: argparse.Namespace, progress: Callable[[float], None]) -> Outcome:
+    from stage.evaluate import twin
+
+    result = twin.evaluate(args.identities, args.quick, args.sheet, progress)
+    return twin.table(result), result, False
+
+
+def _cross(args: argparse.Namespace, progress: Callable[[float], None]) -> Outcome:
+    from stage.evaluate import cross
+
+    result = cross.evaluate(args.video, args.avatar, args.photo, args.frames, args.sheet, progress)
+    return cross.table(result), result, False
