@@ -126,14 +126,9 @@ def _add_device(command: argparse.ArgumentParser) -> None:
 
 
 def _add_evaluate(commands: argparse._SubParsersAction) -> None:
-    evaluate = commands.add_parser("evaluate", help="measure an avatar against a real video")
-    kinds = evaluate.add_subparsers(dest="kind", required=True, metavar="{reenact}")
-    reenact = kinds.add_parser("reenact", help="frame 0 builds the avatar, the other frames drive it and are compared")
-    reenact.add_argument("video", type=Path)
-    reenact.add_argument("--frames", type=int, default=40, help="frames compared, evenly spaced (default 40)")
-    reenact.add_argument("--json", type=Path, metavar="FILE")
-    reenact.add_argument("--sheet", type=Path, metavar="FILE.jpg", help="contact sheet: truth above, avatar below")
-    reenact.set_defaults(run=run_evaluate)
+    from stage.evaluate import command
+
+    command.add(commands, run_evaluate)
 
 
 # ---- commands ------------------------------------------------------------------------------------------
@@ -216,15 +211,9 @@ def run_render(args: argparse.Namespace) -> int:
 
 
 def run_evaluate(args: argparse.Namespace) -> int:
-    from stage.evaluate import reenact
+    from stage.evaluate import command
 
-    _need_file(args.video, "video")
-    with _bar("comparing") as progress:
-        result = reenact.evaluate(args.video, args.frames, args.sheet, progress)
-    print(reenact.table(result))
-    if args.json:
-        _write_text(args.json, json.dumps(result, indent=1))
-    return 0
+    return command.run(args, _bar)
 
 
 def run_bench(args: argparse.Namespace) -> int:
