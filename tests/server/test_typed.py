@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
+from aiohttp import ClientResponse
 from aiohttp.test_utils import TestClient
 
 from server.config import Config, ConfigError, load
@@ -13,7 +14,7 @@ from tests.server.scripted import Watcher, api_of, bearer, open_session, scripte
 from tests.server.test_api import error_of
 
 
-async def say(client: TestClient, session: dict, **body: object) -> object:
+async def say(client: TestClient, session: dict, **body: object) -> ClientResponse:
     return await client.post(f"/sessions/{session['id']}/speak", json=body, headers=bearer(session))
 
 
