@@ -1,9 +1,9 @@
 """Accents of speech -> small nods and raised brows, over whatever else the head does.
 
-A listener sees the head dip and the brows rise on stressed syllables (Hadar et al. 1983; Cavé et al. 1996). An accent is
-a syllable that stands out in loudness and pitch from what was said before it; it is known 90 ms after its peak, or up to
-80 ms later where sound comes in pieces, within what the speech driver hears ahead anyway. Each moves head and brows for
-half a second and is gone: in silence nothing moves.
+A listener sees the head dip and the brows rise on stressed syllables (Hadar et al. 1983; Cavé et al. 1996). An accent
+is a syllable that stands out in loudness and pitch from what was said before it; it is known 90 ms after its peak, or
+up to 80 ms later where sound comes in pieces, within what the speech driver hears ahead anyway. Each moves head and
+brows for half a second and is gone: in silence nothing moves.
 """
 
 from __future__ import annotations
