@@ -18,6 +18,7 @@ PER_SESSION = {  # metric -> (key of Session.state(), unit factor, help)
     "talkshot_skew_seconds": ("skew_ms", 1e-3, "Audio minus video lateness on the wire, median of the last frames."),
     "talkshot_skew_p95_seconds": ("skew_p95_ms", 1e-3, "95th percentile of the size of that skew."),
     "talkshot_frames_dropped": ("dropped", 1, "Frames left out because drawing was late."),
+    "talkshot_degraded_steps": ("degraded", 1, "Steps of detail and rate given up to keep up; 0: none."),
     "talkshot_bitrate_bits": ("bitrate", 1, "Video bit rate aimed at, bit/s."),
     "talkshot_session_viewers": ("viewers", 1, "Viewers of the session."),
 }

@@ -175,7 +175,8 @@ class Session:
             "width": self.size[0], "height": self.size[1], "target_fps": self.fps,
             "fps": round(t.fps, 1) if t and self._targets else 0.0, "render_ms": round(t.render_ms, 2) if t else 0.0,
             "encode_ms": round(t.encode_ms, 2) if t else 0.0, "frames": t.frames if t else 0,
-            "dropped": t.dropped if t else 0, "skew_ms": round(1000 * float(np.median(skews)), 1),
+            "dropped": t.dropped if t else 0, "degraded": t.step if t else 0,
+            "skew_ms": round(1000 * float(np.median(skews)), 1),
             "skew_p95_ms": round(1000 * float(np.percentile(np.abs(skews), 95)), 1),
             "viewers": len(self.viewers), "speaking": self.performer.speaking(self.clock.now()),
             "can_speak": self.performer.can_speak, "microphone": self.microphone is not None,
@@ -261,6 +262,13 @@ class Session:
         self._workers.render.call_encoder(self._encoders.clear)
 
     # ---- the picture: render and encode threads -------------------------------------------------------------
+
+    @property
+    def levels(self) -> int:
+        return self.performer.picture.levels
+
+    def set_level(self, level: int) -> None:
+        self.performer.picture.set_level(level)
 
     def draw(self, time: float, out: NDArray[np.uint8]) -> None:
         self.performer.frame(time, out)

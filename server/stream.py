@@ -3,12 +3,13 @@
 A frame is drawn a little before its media time is due, by as much as drawing and encoding took lately, so that it
 leaves together with its sound. A session that cannot keep up loses frames; it never piles them up, nor slows the
 others down: the session whose frame is due first goes first, and a late one skips to the next frame that is still due.
+Where all of them want more than the thread has, those that take more than their share wait (`RenderLoop._wait`), and
+give up detail and then frames (server/pace.py).
 """
 
 from __future__ import annotations
 
 import contextlib
-import heapq
 import logging
 import threading
 import time
@@ -21,12 +22,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from server.clock import MediaClock
+from server.pace import Load, Pace
 
 log = logging.getLogger(__name__)
 
 MAX_LEAD = 0.06  # s a frame may be drawn ahead of its time
 LEAD_RATE = 0.05  # share of each new measurement in the smoothed lead
 IDLE_WAIT = 0.25  # s between looks when nothing is due
+CROWDED = 0.95  # of the render thread's time: where sessions want more, each gets its share
+GREEDY = 0.8  # of the sessions' mean: who wants less is not asked to give way
 
 
 class Source(Protocol):
@@ -35,6 +39,13 @@ class Source(Protocol):
     clock: MediaClock
     fps: float
     size: tuple[int, int]
+
+    @property
+    def levels(self) -> int:
+        """How many levels of detail there are, 1 or more."""
+
+    def set_level(self, level: int) -> None:
+        """Render thread: draw at this level of detail from now on, 0 the finest."""
 
     def draw(self, time: float, out: NDArray[np.uint8]) -> None:
         """Render thread: draw media time `time` into out."""
@@ -56,6 +67,7 @@ class Timing:
     frames: int = 0
     dropped: int = 0
     lead: float = 0.02  # s that frames are drawn ahead
+    step: int = 0  # given up to hold the rate: levels of detail, then frames
     _last: float = 0.0
     _interval: float = 0.0
 
@@ -86,6 +98,9 @@ class _Seat:
     def __init__(self, source: Source) -> None:
         width, height = source.size
         self.source, self.timing, self.next = source, Timing(), 0
+        self.pace = Pace(source.levels, source.fps)
+        self.level = -1  # of detail, as the source knows it: not yet
+        self.ended = 0.0  # when its last frame had been drawn
         self.buffers = [np.zeros((height * 3 // 2, width), np.uint8) for _ in range(self.BUFFERS)]
         self.active = True
 
@@ -94,13 +109,18 @@ class _Seat:
         """Seconds from now until the next frame should be drawn."""
         return self.source.clock.until(self.next / self.source.fps) - self.timing.lead
 
-    def skip_to_present(self) -> None:
-        """Leave out frames whose time has passed by more than one interval."""
+    @property
+    def demand(self) -> float:
+        """The share of the render thread that its full rate would take, as things stand."""
+        return self.timing.render_ms / 1000 * self.source.fps / self.pace.stride
+
+    def skip_to_present(self) -> int:
+        """Leave out frames whose time has passed by more than one interval; how many."""
         here = self.source.clock.now() + self.timing.lead
-        newest = int(here * self.source.fps)
-        if newest > self.next:
-            self.timing.dropped += newest - self.next
-            self.next = newest
+        missed = max(int(here * self.source.fps) - self.next, 0) // self.pace.stride
+        self.timing.dropped += missed
+        self.next += missed * self.pace.stride
+        return missed
 
 
 class RenderLoop:
@@ -111,6 +131,7 @@ class RenderLoop:
         self._wake = threading.Condition()
         self._tasks: list[Callable[[], None]] = []
         self._stopping = False
+        self._load = Load()
         self._encoder = ThreadPoolExecutor(1, thread_name_prefix="encode")
         self._thread = threading.Thread(target=self._run, name="render", daemon=True)
         self._thread.start()
@@ -167,26 +188,55 @@ class RenderLoop:
                 self._draw(seat)
 
     def _first_due(self) -> _Seat | None:
-        ready = [s for s in self._seats.values() if s.buffers]
-        seat = min(ready, key=lambda s: s.due, default=None)
-        return seat if seat and seat.due <= 0 else None
+        ready = [s for s in self._seats.values() if s.buffers and self._wait(s) <= 0]
+        return min(ready, key=lambda s: s.due, default=None)
 
     def _pause(self) -> float:
-        waits = heapq.nsmallest(1, (s.due for s in self._seats.values() if s.buffers))
-        return min(max(waits[0], 0.0005), IDLE_WAIT) if waits else IDLE_WAIT
+        waits = [self._wait(s) for s in self._seats.values() if s.buffers]
+        return min(max(min(waits), 0.0005), IDLE_WAIT) if waits else IDLE_WAIT
+
+    def _wait(self, seat: _Seat) -> float:
+        """Seconds from now until it is this session's turn.
+
+        Frames cannot be cut in two: a session that wants too much would always be the one whose frame is most overdue.
+        In a crowd it waits after a frame for as long as leaves the others their share.
+        """
+        others = len(self._seats) - 1
+        if others and seat.demand * (others + 1) > 1 and sum(s.demand for s in self._seats.values()) > CROWDED:
+            rest = seat.ended + others * seat.timing.render_ms / 1000 - time.monotonic()
+            return max(seat.due, rest)
+        return seat.due
+
+    def _adapt(self, seat: _Seat, seconds: float, missed: int) -> None:
+        """Let the session give up, or get back, a step of quality."""
+        now = seat.ended = time.monotonic()
+        self._load.add(now, seconds)
+        with self._wake:
+            demands = [s.demand for s in self._seats.values()]
+        may_fall = seat.demand * len(demands) >= GREEDY * sum(demands)
+        if not seat.pace.frame(now, seconds, missed, self._load.share(now), may_fall):
+            return
+        seat.timing.step = seat.pace.step
+        log.info("a session is drawn at detail level %d, frame rate divided by %d", seat.pace.level, seat.pace.stride)
 
     def _draw(self, seat: _Seat) -> None:
-        seat.skip_to_present()
+        missed = seat.skip_to_present()
         media_time = seat.next / seat.source.fps
-        seat.next += 1
+        seat.next += seat.pace.stride
         buffer = seat.buffers.pop()
         began = time.perf_counter()
         try:
+            if seat.level != seat.pace.level:
+                seat.level = seat.pace.level
+                seat.timing.render_ms = 0.0  # which was of another level
+                seat.source.set_level(seat.level)
             seat.source.draw(media_time, buffer)
+            seconds = time.perf_counter() - began
+            seat.timing.drawn(seconds)
+            self._adapt(seat, seconds, missed)
         except Exception as error:
             self._give_up(seat, error)
             return
-        seat.timing.drawn(time.perf_counter() - began)
         try:
             self._encoder.submit(self._encode, seat, media_time, buffer)
         except RuntimeError:  # the executor was shut down

@@ -47,6 +47,13 @@ class Picture(Protocol):
     width: int
     height: int
 
+    @property
+    def levels(self) -> int:
+        """How many levels of detail it has, 1 or more."""
+
+    def set_level(self, level: int) -> None:
+        """Draw at this level of detail from the next frame on; 0 is the finest."""
+
     def draw(self, motion: Motion, out: U8) -> None:
         """out: (height * 3 / 2, width) uint8, the Y plane and then U and V as cv2 and libav lay them out."""
 

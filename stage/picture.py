@@ -65,6 +65,15 @@ class AvatarPicture:
         """out: (height * 3 / 2, width) uint8 I420, BT.601 limited range."""
         self._drawer.i420(self._rig.state(motion, self._absolute), out)
 
+    @property
+    def levels(self) -> int:
+        """How many levels of detail there are; 1 on a GPU."""
+        return self._drawer.levels
+
+    def set_level(self, level: int) -> None:
+        """Draw at a level of detail, 0 the finest, from the next frame on (avatar/render/detail.py)."""
+        self._drawer.set_level(level)
+
     def rgba(self, motion: Motion) -> U8:
         """(height, width, 4) uint8 with straight alpha and no background."""
         from avatar.render import compose
@@ -105,6 +114,9 @@ def gpu(device: str) -> GpuRasterizer | None:
 class _Drawer(Protocol):
     """What draws one avatar for one camera."""
 
+    levels: int
+
+    def set_level(self, level: int) -> None: ...
     def i420(self, state: State, out: U8) -> None: ...
     def premultiplied(self, state: State) -> NDArray[np.float32]: ...
     def close(self) -> None: ...
@@ -112,10 +124,14 @@ class _Drawer(Protocol):
 
 class _OnCpu:
     def __init__(self, avatar: Avatar, rig: Rig, camera: Camera, background: U8, threads: int) -> None:
-        from avatar.render.cpu import Rasterizer
+        from avatar.render.detail import DetailRasterizer
 
         self._rig, self._camera, self._background = rig, camera, background
-        self._rasterizer = Rasterizer(avatar, threads)
+        self._rasterizer = DetailRasterizer(avatar, threads)
+        self.levels = self._rasterizer.levels
+
+    def set_level(self, level: int) -> None:
+        self._rasterizer.level = level
 
     def i420(self, state: State, out: U8) -> None:
         self._rasterizer.draw_i420(self._rig.vertices(state), self._camera, self._background, out)
@@ -130,6 +146,8 @@ class _OnCpu:
 class _OnGpu:
     """All pictures share the process's one rasterizer, and avatars in memory their copy on the GPU."""
 
+    levels = 1
+
     def __init__(self, rasterizer: GpuRasterizer, avatar: Avatar, camera: Camera, background: U8) -> None:
         self._rasterizer, self._camera = rasterizer, camera
         self._avatar, self._background = rasterizer.load(avatar), rasterizer.background(background)
@@ -141,6 +159,9 @@ class _OnGpu:
 
     def premultiplied(self, state: State) -> NDArray[np.float32]:
         return self._rasterizer.draw(self._avatar, state, self._camera)
+
+    def set_level(self, level: int) -> None:
+        """There is one."""
 
     def close(self) -> None:
         """Nothing of its own to give back."""

@@ -31,6 +31,10 @@ class FlashPicture:
 
     def __init__(self, width: int = 128, height: int = 128) -> None:
         self.width, self.height, self.count, self.closed = width, height, 0, False
+        self.levels, self.level = 3, 0
+
+    def set_level(self, level: int) -> None:
+        self.level = level
 
     def close(self) -> None:
         self.closed = True
