@@ -100,11 +100,13 @@ def _add_build(commands: argparse._SubParsersAction) -> None:
 
 
 def _add_render(commands: argparse._SubParsersAction) -> None:
-    render = commands.add_parser("render", help=".avatar + sound, video or motion -> film")
+    render = commands.add_parser("render", help=".avatar + sound, video, motion or text -> film")
     render.add_argument("avatar", type=Path)
-    render.add_argument(
-        "--drive", type=Path, required=True, metavar="FILE", help="sound, video, motion npz or Live Link Face csv"
-    )
+    what = render.add_mutually_exclusive_group(required=True)
+    what.add_argument("--drive", type=Path, metavar="FILE", help="sound, video, motion npz or Live Link Face csv")
+    what.add_argument("--say", metavar="TEXT", help="say a text; needs espeak-ng")
+    render.add_argument("--voice", metavar="NAME", help="of --say: id, name or language (default: one that fits)")
+    render.add_argument("--rate", type=float, metavar="X", help="of --say: 0.5 to 2.5 (default 1)")
     render.add_argument("-o", "--output", type=Path, required=True, metavar="OUT.mp4")
     render.add_argument(
         "--size", type=size, metavar="WxH", help="default: 512 pixels on the short side, the view's shape"
@@ -200,11 +202,18 @@ def run_render(args: argparse.Namespace) -> int:
     from stage import offline
 
     _need_file(args.avatar, "avatar")
-    _need_file(args.drive, "drive")
+    drive: Path | offline.Script
+    if args.say is not None:
+        drive = offline.Script(args.say, args.voice or "", 1.0 if args.rate is None else args.rate)
+    elif args.voice or args.rate:
+        raise CommandError("--voice and --rate go with --say")
+    else:
+        _need_file(args.drive, "drive")
+        drive = args.drive
     device = args.device or "auto"
     options = offline.Options(args.size, args.fps, args.background, args.reenact, args.seed, device)
     with _bar("rendering") as progress:
-        result = offline.render(args.avatar, args.drive, args.output, options, progress)
+        result = offline.render(args.avatar, drive, args.output, options, progress)
     shape = f"{result.width}x{result.height}"
     print(f"{args.output}: {result.frames} frames at {result.fps:g} fps, {shape}, {result.seconds:.1f} s to render")
     return 0

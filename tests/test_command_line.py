@@ -159,3 +159,30 @@ def test_a_photo_without_a_person_is_refused(tmp_path: Path) -> None:
     line = failure("build", photo, "-o", out)
     assert "person" in line or "face" in line
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_text_becomes_a_film_with_its_voice(demo_avatar_path: Path, tmp_path: Path) -> None:
+    from drivers.text import EspeakReader, NoReader
+
+    try:
+        reader = EspeakReader()
+        seconds = sum(len(s.samples) / s.rate for s in reader.read("Papa, mama! Bob is here."))
+        reader.close()
+    except NoReader as e:
+        pytest.skip(f"needs espeak-ng: {e}")
+    out = tmp_path / "said.mp4"
+    said = ("--say", "Papa, mama! Bob is here.", "--size", "96x96", "--fps", "15")
+    result = run("render", demo_avatar_path, *said, "-o", out)
+    assert result.returncode == 0, result.stderr
+    with av.open(str(out)) as container:
+        sound = np.concatenate([f.to_ndarray()[0] for f in container.decode(audio=0)])
+    assert len(frames(out)) == np.ceil(round(seconds * 15, 3)) and np.sqrt((sound**2).mean()) > 0.02
+    assert "no voice 'nobody'" in failure("render", demo_avatar_path, "--say", "hello", "--voice", "nobody", "-o", out)
+    assert "nothing to say" in failure("render", demo_avatar_path, "--say", "...", "-o", out)
+
+
+def test_a_film_has_one_driver(tmp_path: Path, sound: Path) -> None:
+    both = run("render", "a.avatar", "--say", "hello", "--drive", sound, "-o", tmp_path / "out.mp4")
+    none = run("render", "a.avatar", "-o", tmp_path / "out.mp4")
+    assert both.returncode == none.returncode == 2
+    assert "--drive" in both.stderr and "--say" in both.stderr and "--say" in none.stderr
