@@ -36,7 +36,7 @@ def command(warm: bool = False) -> int:
 
 def findings() -> Iterator[Finding]:
     """Every check, cheap ones first."""
-    for check in (_python, _packages, _codecs, _torch, _threads, _weights, _page, _avatars, _browser):
+    for check in (_python, _packages, _codecs, _torch, _threads, _weights, _page, _avatars, _voices, _browser):
         yield from check()
 
 
@@ -103,6 +103,18 @@ def _avatars() -> Iterator[Finding]:
     yield Finding(
         "avatars", n > 0, f"{n} in avatars/, {free:.0f} GB free" + ("" if n else "; run `make demo`"), needed=False
     )
+
+
+def _voices() -> Iterator[Finding]:
+    from drivers.text import EspeakReader, NoReader
+
+    reader = EspeakReader()
+    try:
+        yield Finding("voices", True, f"{len(reader.voices())} for typed text, by espeak-ng", needed=False)
+    except NoReader as e:
+        yield Finding("voices", False, f"none for typed text: {e}", needed=False)
+    finally:
+        reader.close()
 
 
 def _browser() -> Iterator[Finding]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -17,6 +18,7 @@ from models.motion import Motion
 PARAGRAPH = 2.0  # a paragraph's pause, in pauses of a sentence
 WORDS_A_MINUTE = 165  # at rate 1
 DEFAULT = "en-us"
+ABSENT = 10.0  # s that a missing espeak-ng is not looked for again
 VARIANTS = {"": "", "+f3": ", female"}  # timbres of each espeak-ng voice that are offered; it has more of them
 
 
@@ -96,14 +98,17 @@ class EspeakReader:
     def __init__(self) -> None:
         self._espeak = Espeak()
         self._voices: list[Voice] | None = None
+        self._absent: tuple[float, str] = (-math.inf, "")  # when it was found to be missing, and why
 
     def voices(self) -> list[Voice]:
         if self._voices is None:
+            if time.monotonic() - self._absent[0] < ABSENT:
+                raise NoReader(self._absent[1])
             try:
-                entries = self._espeak.voices()
+                self._voices = _offered(self._espeak.voices())
             except EspeakError as e:
+                self._absent = time.monotonic(), str(e)
                 raise NoReader(str(e)) from e
-            self._voices = _offered(entries)
         return self._voices
 
     def read(self, text: str, how: Delivery = USUAL) -> Iterator[Sentence]:
