@@ -76,9 +76,9 @@ class DeviceRig:
         transform = self._transforms(rotation, joints)  # (B, J, 3, 4)
         feature = (rotation[:, 1:] - self._eye).flatten(1)[:, self._feature]
         coefficients = torch.cat([poses.expression, poses.correction, feature], 1)
-        way = (coefficients @ self._fields).view(B, -1, 3)
+        way = (coefficients @ self._fields).reshape(B, -1, 3)
         rest = self._rest.expand(B, -1, -1).index_add(1, self._moved, way)
-        blend = (self._weight @ transform.flatten(2)).view(B, -1, 3, 4)
+        blend = (self._weight @ transform.flatten(2)).reshape(B, -1, 3, 4)
         turned = (blend[..., :3] * rest[:, :, None, :]).sum(-1)
         return turned + blend[..., 3] + poses.translation[:, None]
 
