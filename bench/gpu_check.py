@@ -70,15 +70,15 @@ def measure(a: Avatar) -> Figures:
     splat = gpu.prepare()
     blends = ("rule", "alpha") if gpu_depth.TRITON else ("alpha",)
     torch.cuda.reset_peak_memory_stats()
-    parity_scores, speeds = {}, {}
+    parity_scores, taken = {}, {}
     for blend in blends:
         rasterizer = gpu.GpuRasterizer(splat=splat, blend=blend)
         parity_scores[blend] = parity(rasterizer, a)
-        for name, figure in _speeds(rasterizer, a, full=blend == blends[0]):
-            speeds[f"{blend}, {name}"] = figure
+        for name, figure in speeds(rasterizer, a, blend == blends[0], speed):
+            taken[f"{blend}, {name}"] = figure
     memory = torch.cuda.max_memory_allocated() / 2**20
     device = f"{torch.cuda.get_device_name()}, CUDA {torch.version.cuda}, torch {torch.__version__}"
-    return Figures(device, parity_scores, speeds, memory, time.perf_counter() - started)
+    return Figures(device, parity_scores, taken, memory, time.perf_counter() - started)
 
 
 def states(a: Avatar) -> dict[str, State]:
@@ -117,15 +117,21 @@ def psnr(a: NDArray, b: NDArray) -> float:
     return round(float(-10 * np.log10(np.mean((np.asarray(a, np.float64) - b) ** 2) + 1e-12)), 2)
 
 
-def _speeds(rasterizer: gpu.GpuRasterizer, a: Avatar, full: bool) -> Iterator[tuple[str, dict[str, float]]]:
-    """Configurations: one thing changed at a time from 80,000 Gaussians at 512x512, one picture at a time."""
-    wanted = [(80_000, SIZES[0], batch) for batch in BATCHES]
+def speeds(
+    rasterizer: gpu.GpuRasterizer,
+    a: Avatar,
+    full: bool,
+    measured: Callable[[Callable[[], None], int], dict[str, float]],
+) -> Iterator[tuple[str, dict[str, float]]]:
+    """Configurations: one thing changed at a time from the middle COUNTS, the first SIZES, one picture a launch."""
+    main = COUNTS[1]
+    wanted = [(main, SIZES[0], batch) for batch in BATCHES]
     if full:
-        wanted += [(n, SIZES[0], 1) for n in COUNTS if n != 80_000] + [(80_000, size, 1) for size in SIZES[1:]]
+        wanted += [(n, SIZES[0], 1) for n in COUNTS if n != main] + [(main, size, 1) for size in SIZES[1:]]
     thinned = {n: with_count(a, n) for n in COUNTS}  # held: the device's copy lives as long as the avatar
     for count, size, batch in wanted:
         draw = _drawing(rasterizer, thinned[count], size, batch)
-        yield f"{count // 1000}k, {size[0]}x{size[1]}, {batch} a launch", speed(draw, batch)
+        yield f"{count // 1000}k, {size[0]}x{size[1]}, {batch} a launch", measured(draw, batch)
 
 
 def _drawing(rasterizer: gpu.GpuRasterizer, a: Avatar, size: tuple[int, int], batch: int) -> Callable[[], None]:

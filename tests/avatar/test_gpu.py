@@ -8,7 +8,8 @@ import inspect
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -321,6 +322,26 @@ def test_the_cpu_path_loads_no_torch() -> None:
         "p.draw(Motion(0.0), np.empty((72, 48), np.uint8)); sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
+
+
+def test_the_check_draws_and_times(human: Avatar, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What bench/gpu_check.py does on a GPU, here by the stand-in: every configuration, consistent figures."""
+    monkeypatch.setattr(gpu_check, "COUNTS", (1_000, 2_000, 3_000))
+    monkeypatch.setattr(gpu_check, "SIZES", ((64, 64), (48, 96), (96, 48)))
+    drawn: list[int] = []
+
+    def one(draw: Callable[[], None], batch: int) -> dict[str, float]:
+        draw()
+        drawn.append(batch)
+        return gpu_check.speed(lambda: time.sleep(0.002), batch, 0.05)
+
+    speeds = dict(gpu_check.speeds(on_cpu()[0], human, True, one))
+    assert drawn == [1, 4, 16, 1, 1, 1, 1]
+    assert len(speeds) == 7
+    figures = speeds["2k, 64x64, 4 a launch"]
+    assert figures["ms"] >= 2
+    assert figures["fps"] == pytest.approx(4000 / figures["ms"], rel=1e-2)
+    assert figures["sessions"] == int(figures["fps"] / 30)
 
 
 def test_the_table_goes_between_its_markers() -> None:
