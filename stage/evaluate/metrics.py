@@ -78,11 +78,14 @@ def cut(picture: U8, box: Box) -> U8:
 class Meter:
     """Holds the nets. Not for two threads at once."""
 
+    def __init__(self, net: str = PICTURE["perceptual_net"]) -> None:
+        self._net = net
+
     @cached_property
     def _perceptual(self):  # type: ignore[no-untyped-def]
         from models.perceptual import PerceptualDistance
 
-        return PerceptualDistance(PICTURE["perceptual_net"])
+        return PerceptualDistance(self._net)
 
     @cached_property
     def _tracker(self):  # type: ignore[no-untyped-def]

@@ -1,0 +1,232 @@
+"""The digital twin: one picture of a procedural person builds an avatar, every other pose has an exact truth.
+
+Poses reach the avatar in two ways: "true parameters" are the very motion that posed the person; "fitted parameters"
+come from retracking the truth's pictures. The photo itself and the photo warped by exact landmarks stand beside.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.motion import GROUP, HEAD, NECK, A, Motion
+from stage.evaluate import baselines, sheets
+from stage.evaluate.metrics import Box, Cutout, Meter, Scores, box_of, cut, mean, number
+from stage.evaluate.people import Human
+from stage.evaluate.protocol import PICTURE, TWIN, VERSION
+from stage.evaluate.reenact import Drawer, build_from
+from stage.evaluate.truth import Studio, Truth
+
+U8 = NDArray[np.uint8]
+TRUE, FITTED, STATIC, WARPED = "true parameters", "fitted parameters", "static photo", "warped photo"
+METHODS = (TRUE, FITTED, STATIC, WARPED)
+NECK_SHARE = 0.4
+EYES = (33, 133, 159, 145, 263, 362, 386, 374)  # corners and lids' middles of both eyes
+MOUTH = (61, 291, 0, 17)  # corners, upper and lower edge
+GROW = {"face": 0.05, "mouth": 0.25, "eyes": 0.15}  # of the longer side, to each side
+SETTLE = 2  # times each picture is shown to the retracker, which follows a film and here sees jumps
+QUICK = ("yaw -10", "yaw +25", "jaw 0.4", "eyeBlinkLeft")
+
+
+@dataclass(frozen=True)
+class Pose:
+    name: str
+    kind: str  # near, far, pitch, face, speech
+    motion: Motion
+
+
+@dataclass(frozen=True)
+class Person:
+    """One identity's outcome."""
+
+    seed: int
+    framing: str
+    rest_psnr: float
+    scores: dict[str, dict[str, dict[str, Scores]]]  # pose name -> method -> box ("person", "face", ...) -> scores
+    kinds: dict[str, str]  # pose name -> kind
+    tiles: list[U8]  # of the sheet, pose by pose
+
+
+def poses() -> list[Pose]:
+    """The protocol's poses, in its order."""
+    kind = lambda yaw: "near" if abs(yaw) <= TWIN["near_deg"] else "far"  # noqa: E731
+    out = [Pose(f"yaw {y:+d}", kind(y), _motion(yaw=y)) for y in TWIN["yaws_deg"]]
+    out += [Pose(f"pitch {p:+d}", "pitch", _motion(pitch=p)) for p in TWIN["pitches_deg"]]
+    out += [Pose(f"jaw {j}", "face", _motion(face={"jawOpen": j})) for j in TWIN["jaws"]]
+    out += [Pose(names[0], "face", _motion(face=dict.fromkeys(names, 1.0))) for names in TWIN["expressions"]]
+    return out + list(_utterance(TWIN["utterance"]))
+
+
+def _motion(yaw: float = 0, pitch: float = 0, face: dict[str, float] | None = None) -> Motion:
+    m = Motion()
+    m.weight[:] = 1
+    m.weight[[GROUP["arms"], GROUP["hands"]]] = 0
+    for joint, share in ((NECK, NECK_SHARE), (HEAD, 1 - NECK_SHARE)):
+        m.pose[joint] = np.radians([pitch * share, yaw * share, 0])
+    for name, value in (face or {}).items():
+        m.face[A[name]] = value
+    return m
+
+
+def _utterance(frames: int) -> Iterator[Pose]:
+    """Opening, rounding and closing with a small nod, as in speech."""
+    for k in range(frames):
+        t = k / frames * 2 * np.pi
+        face = {
+            "jawOpen": 0.35 * (1 - np.cos(2 * t)) / 2,
+            "mouthFunnel": 0.5 * max(0.0, np.sin(t)),
+            "mouthStretchLeft": 0.4 * max(0.0, -np.sin(t)),
+            "mouthStretchRight": 0.4 * max(0.0, -np.sin(t)),
+        }
+        yield Pose(f"speech {k}", "speech", _motion(3 * np.sin(t), 2 * np.cos(t), face))
+
+
+def evaluate(
+    identities: int, quick: bool = False, sheet: Path | None = None, progress: Callable[[float], None] = lambda _: None
+) -> dict[str, Any]:
+    """Mean scores by method, kind of pose and box; writes a contact sheet where asked.
+
+    quick: a few poses of each identity. Raises Refused when a picture cannot become an avatar.
+    """
+    if identities < 1:
+        raise ValueError(f"--identities is {identities}; at least one person must be made")
+    meter = Meter(TWIN["perceptual_net"])
+    chosen = [p for p in poses() if not quick or p.name in QUICK]
+    share = lambda seed: lambda part: progress((seed + part) / identities)  # noqa: E731
+    people = [one(seed, chosen, meter, share(seed)) for seed in range(identities)]
+    if sheet:
+        sheets.write(sheet, sheets.grid([row for p in people for row in _rows(p.tiles)]))
+    return {
+        "protocol": VERSION,
+        "identities": [{"seed": p.seed, "framing": p.framing, "rest_psnr": p.rest_psnr} for p in people],
+        "poses": len(chosen),
+        "mean": _means(people),
+        "rows": [
+            {"seed": p.seed, "pose": name, "kind": p.kinds[name], "scores": _plain(by_method)}
+            for p in people
+            for name, by_method in p.scores.items()
+        ],
+    }
+
+
+def table(result: dict[str, Any]) -> str:
+    """Mean scores as text: PSNR, SSIM and ST-LPIPS in each box."""
+    people, near = result["identities"], TWIN["near_deg"]
+    lines = [
+        f"{len(people)} identities, {result['poses']} poses each, protocol {result['protocol']}; PSNR SSIM ST-LPIPS"
+    ]
+    boxes = ("person", "face", "mouth", "eyes")
+    lines.append(f"{'':20}" + "".join(f"{b:>24}" for b in boxes))
+    titles = {"near": f"yaw up to {near} degrees", "far": f"yaw over {near} degrees"}
+    for kind, methods in result["mean"].items():
+        lines.append(titles.get(kind, kind))
+        for name, by_box in methods.items():
+            cells = [
+                number(by_box[b]["psnr"], 2, 9) + number(by_box[b]["ssim"], 3, 7) + number(by_box[b]["st_lpips"], 3, 8)
+                for b in boxes
+            ]
+            lines.append(f"  {name:18}" + "".join(cells))
+    return "\n".join(lines)
+
+
+def one(seed: int, chosen: list[Pose], meter: Meter, progress: Callable[[float], None] = lambda _: None) -> Person:
+    """Make a person, build their avatar from one picture, compare every pose."""
+    from avatar.build.retrack import Retracker
+
+    human = Human(seed, TWIN["side"])
+    studio = Studio(human)
+    rest = studio.draw(_motion())
+    photo = studio.photo(rest)
+    avatar = build_from(photo)
+    progress(0.3)
+    cutout = _cut_out(photo, rest, studio)
+    retracker, drawers = Retracker(avatar), (Drawer(replace(avatar, limits={})), Drawer(avatar))
+    moment = iter(range(1_000_000))
+    retracker.motion(photo, next(moment) / 25)
+    scores: dict[str, dict[str, dict[str, Scores]]] = {}
+    tiles: list[U8] = []
+    for i, pose in enumerate(chosen):
+        truth = studio.draw(pose.motion)
+        seen = studio.photo(truth)
+        for _ in range(SETTLE):
+            fitted = retracker.motion(seen, next(moment) / 25)
+        pictures = {
+            TRUE: drawers[0].draw(pose.motion, human.side, human.side, absolute=False),
+            FITTED: drawers[1].draw(fitted, human.side, human.side),
+            STATIC: cutout.picture,
+        }
+        pulled = baselines.warped(cutout, truth.landmarks)
+        if pulled is not None:
+            pictures[WARPED] = pulled
+        scores[pose.name] = {name: _in_boxes(meter, truth, p) for name, p in pictures.items()}
+        if pose.name in QUICK:
+            box = box_of(truth.alpha > PICTURE["person"])
+            row = [(truth.plain, pose.name), *((pictures[n], n) for n in METHODS if n in pictures)]
+            tiles += [sheets.tile(cut(p, box), text, 220) for p, text in row]
+        progress(0.3 + 0.7 * (i + 1) / len(chosen))
+    retracker.close()
+    kinds = {p.name: p.kind for p in chosen}
+    return Person(seed, human.framing, avatar.quality["rest_psnr"], scores, kinds, tiles)
+
+
+def _cut_out(photo: U8, rest: Truth, studio: Studio) -> Cutout:
+    """The photo's person by the exact matte."""
+    a = rest.alpha[..., None]
+    colour = photo / np.float32(255) - (1 - a) * studio.background
+    picture = (colour + (1 - a) * np.float32(PICTURE["background"] / 255)).clip(0, 1)
+    foreground = (colour / np.maximum(a, 0.02)).clip(0, 1).astype(np.float32)
+    landmarks = rest.landmarks.astype(np.float32)
+    return Cutout((picture * 255).round().astype(np.uint8), rest.alpha, foreground, landmarks)
+
+
+def _in_boxes(meter: Meter, truth: Truth, drawn: U8) -> dict[str, Scores]:
+    """Inside the true mask, and in boxes about the true face, mouth and eyes."""
+    mask = truth.alpha > PICTURE["person"]
+    plain, points = truth.plain, truth.landmarks
+    boxes = {name: _about(points[list(ids)], name, mask) for name, ids in (("mouth", MOUTH), ("eyes", EYES))}
+    out = {}
+    for name, box in ({"person": box_of(mask), "face": _about(points, "face", mask)} | boxes).items():
+        x0, y0, x1, y1 = box
+        part = np.s_[y0:y1, x0:x1]
+        out[name] = meter.plain(plain[part], drawn[part], mask[part])
+    return out
+
+
+def _about(points: NDArray, name: str, mask: NDArray) -> Box:
+    """The box of points (n, 2) px, grown, within the picture."""
+    low, high = points.min(0), points.max(0)
+    more = GROW[name] * (high - low).max()
+    x0, y0 = np.floor(low - more).astype(int).clip(0)
+    x1, y1 = np.ceil(high + more).astype(int)
+    return int(x0), int(y0), int(min(x1, mask.shape[1])), int(min(y1, mask.shape[0]))
+
+
+def _means(people: list[Person]) -> dict[str, Any]:
+    """kind -> method -> box -> figures."""
+    found: dict[str, dict[str, dict[str, list[Scores]]]] = defaultdict(lambda: defaultdict(lambda: defaultdict(list)))
+    for p in people:
+        for pose, by_method in p.scores.items():
+            for kind in (p.kinds[pose], "all"):
+                for method, by_box in by_method.items():
+                    for box, s in by_box.items():
+                        found[kind][method][box].append(s)
+    order = [k for k in ("near", "far", "pitch", "face", "speech", "all") if k in found]
+    return {
+        kind: {m: {b: asdict(mean(s)) for b, s in boxes.items()} for m, boxes in found[kind].items()} for kind in order
+    }
+
+
+def _rows(tiles: list[U8]) -> list[list[U8]]:
+    """Two poses a row."""
+    n = 2 * (1 + len(METHODS))
+    return [tiles[i : i + n] for i in range(0, len(tiles), n)]
+
+
+def _plain(by_method: dict[str, dict[str, Scores]]) -> dict[str, Any]:
+    return {m: {b: asdict(s) for b, s in boxes.items()} for m, boxes in by_method.items()}

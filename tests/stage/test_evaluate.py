@@ -1,0 +1,107 @@
+"""Metrics, baselines and made-up people: does each measure what it says?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from avatar import asset
+from models import identity, tracking
+from models.motion import Motion
+from stage.evaluate import baselines, metrics, twin
+from stage.evaluate.metrics import Cutout, Meter
+from stage.evaluate.people import Human
+from stage.evaluate.protocol import TWIN
+from stage.evaluate.truth import Studio
+
+
+@pytest.fixture(scope="module")
+def meter() -> Meter:
+    return Meter("alex")
+
+
+@pytest.fixture(scope="module")
+def studio() -> Studio:
+    return Studio(Human(1, TWIN["side"]))
+
+
+def test_plain_scores_of_a_known_error(meter: Meter) -> None:
+    truth = np.full((80, 70, 3), 100, np.uint8)
+    drawn = truth.copy()
+    drawn[:40] += 51  # a fifth of the range over one half
+    s = meter.plain(truth, drawn, None)
+    assert (s.mse, s.l1) == (pytest.approx(0.02), pytest.approx(0.1))
+    assert s.psnr == pytest.approx(16.99, abs=0.01)
+    below = np.zeros((80, 70), bool)
+    below[40:] = True
+    assert meter.plain(truth, drawn, below).mse == 0
+
+
+def test_correlation_leaves_gaps_out_and_needs_variation() -> None:
+    assert metrics.correlation([0, 1, None, 3], [0, 2, 9, 6]) == pytest.approx(1)
+    assert metrics.correlation([0, 1, 2], [5, 5, 5]) is None
+    assert metrics.correlation([0, None, 2], [1, 2, 3]) is None
+
+
+def test_warp_moves_the_picture_with_its_landmarks() -> None:
+    random = np.random.default_rng(0)
+    points = random.uniform(60, 140, (478, 2)).astype(np.float32)
+    picture = np.zeros((200, 200, 3), np.uint8)
+    picture[95:106, 95:106] = 255
+    photo = Cutout(picture, np.ones((200, 200), np.float32), (picture / 255).astype(np.float32), points)
+    assert np.array_equal(baselines.warped(photo, points), picture)  # type: ignore[arg-type]
+    moved = baselines.warped(photo, points + np.array([8, 0]))
+    assert moved is not None
+    assert np.nonzero(moved[..., 0] > 128)[1].mean() == pytest.approx(108, abs=0.7)
+
+
+def test_sampled_colours_are_the_photos_own(demo_avatar_path: Path) -> None:
+    avatar = asset.load(demo_avatar_path)
+    flat = np.full((avatar.camera.height, avatar.camera.width, 3), 0.25, np.float32)
+    g = baselines.sampled(avatar, flat).gaussians
+    seen = avatar.gaussians.confidence == baselines.SEEN
+    assert seen.any() and np.allclose(g.colour[seen], 0.25)
+    assert np.array_equal(g.colour[~seen], avatar.gaussians.colour[~seen])
+
+
+def test_the_nets_take_a_made_up_person_for_one(studio: Studio) -> None:
+    truth = studio.draw(Motion())
+    photo = studio.photo(truth)
+    assert len(identity.detect(photo)) == 1
+    with tracking.Tracker() as tracker:
+        face = tracker.track(photo)[0].face
+    assert face is not None
+    off = np.linalg.norm(face.landmarks[:468, :2] - truth.landmarks, axis=1).mean() / np.ptp(truth.landmarks[:, 0])
+    assert off < 0.04, "the true landmarks lie where a detector sees them"
+
+
+def test_people_are_themselves_and_off_the_shape_space(studio: Studio) -> None:
+    again = Studio(Human(1, TWIN["side"]))
+    assert np.array_equal(again.human.posed(Motion()).vertices, studio.human.posed(Motion()).vertices)
+    model = studio.human.model
+    head = model.weights[:, 15] > 0.9
+    basis = model.shapedirs[head].reshape(-1, model.shapedirs.shape[2]).astype(np.float64)
+    away = (studio.human.rest_body - model.v_template)[head].reshape(-1)
+    left = away - basis @ np.linalg.lstsq(basis, away, rcond=None)[0]
+    assert np.linalg.norm(left.reshape(-1, 3), axis=1).max() > 0.001
+
+
+def test_poses_cover_the_protocol() -> None:
+    poses = twin.poses()
+    assert len({p.name for p in poses}) == len(poses)
+    assert {p.kind for p in poses} == {"near", "far", "pitch", "face", "speech"}
+    assert set(twin.QUICK) <= {p.name for p in poses}
+
+
+def test_one_twin_from_photo_to_scores(meter: Meter) -> None:
+    """The whole path, with one pose; the figures only have to be possible ones."""
+    poses = [p for p in twin.poses() if p.name == "yaw -10"]
+    person = twin.one(1, poses, meter)
+    scores = person.scores["yaw -10"]
+    assert set(scores) == set(twin.METHODS)
+    for by_box in scores.values():
+        assert set(by_box) == {"person", "face", "mouth", "eyes"}
+        assert all(5 < s.psnr < 60 and 0 < s.st_lpips < 1.5 for s in by_box.values() if s.psnr and s.st_lpips)
+    assert person.rest_psnr > 30
