@@ -258,7 +258,7 @@ def test_the_standin_has_gsplats_signatures() -> None:
 
 INTERPRETED = """
 import numpy as np, torch
-from avatar.render import cpu, gpu, gpu_depth, gpu_kernels
+from avatar.render import compose, cpu, gpu, gpu_depth, gpu_kernels
 from avatar.rig import Rig
 from tests.avatar import gsplat_standin, synthetic
 from tests.avatar.test_render import psnr, random_scene
@@ -279,6 +279,18 @@ picture = rasterizer.draw(rasterizer.load(a), a.photo, a.camera)
 want = cpu.Rasterizer(a, 1).draw(Rig(a).vertices(a.photo), a.camera)
 score = psnr(picture, want)
 assert want[..., 3].mean() > 0.2 and score > 60, score
+
+shots, wanted = [], []
+for b in (synthetic.tiny(), a):  # pictures in one launch: each finds its own tiles and its own depth
+    small = compose.view(b, 40, 48)[0]
+    behind = np.full((72, 40), 90 + len(shots), np.uint8)
+    shots.append(gpu.Shot(rasterizer.load(b), b.photo, small, rasterizer.background(behind), behind.copy()))
+    wanted.append(np.empty_like(behind))
+    cpu.Rasterizer(b, 1).draw_i420(Rig(b).vertices(b.photo), small, behind, wanted[-1])
+rasterizer.draw_many(shots)
+for shot, want in zip(shots, wanted):
+    apart = np.abs(shot.out.astype(int) - want)
+    assert np.mean(want != 90) > 0.2 and apart.mean() < 0.05 and apart.max() <= 3, (apart.mean(), apart.max())
 """
 
 
