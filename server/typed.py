@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import time
 from typing import Any
@@ -64,9 +65,16 @@ async def events(session: Session, request: web.Request) -> web.StreamResponse:
     """Server-sent events until the session ends: `caption` when a sentence begins, `silence` when it is over."""
     response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"})
     await response.prepare(request)
-    await response.write(b": captions\n\n")
+    with contextlib.suppress(ConnectionResetError):  # whoever asked is gone
+        await response.write(b": captions\n\n")
+        await _send_captions(session, response, request)
+        await response.write_eof()
+    return response
+
+
+async def _send_captions(session: Session, response: web.StreamResponse, request: web.Request) -> None:
     shown, sent = None, time.monotonic()
-    while not (session.closed or session.error):
+    while not (session.closed or session.error) and request.transport and not request.transport.is_closing():
         now = session.clock.now()
         caption = session.performer.caption(now)
         if caption is not shown:
@@ -78,5 +86,3 @@ async def events(session: Session, request: web.Request) -> web.StreamResponse:
             await response.write(b": still here\n\n")
             sent = time.monotonic()
         await asyncio.sleep(LOOK)
-    await response.write_eof()
-    return response

@@ -12,9 +12,11 @@ export interface Line {
   start: number;
 }
 
-/** A sentence in lines of its words, each shown when its first word is heard. */
-export function lines(words: api.Caption["words"], longest = LINE): Line[] {
+/** A sentence in lines of its words, about equally long, each shown when its first word is heard. */
+export function lines(words: api.Caption["words"], limit = LINE): Line[] {
   const found: Line[] = [];
+  const total = words.reduce((sum, [word]) => sum + word.length + 1, 0);
+  const longest = Math.min(limit, Math.ceil(total / Math.ceil(total / limit)) + 6);
   for (const [word, start] of words) {
     const last = found.at(-1);
     if (last && last.text.length + 1 + word.length <= longest) last.text += ` ${word}`;

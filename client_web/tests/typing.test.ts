@@ -14,6 +14,9 @@ test("a sentence is shown in lines, each from its first word on", () => {
   assert.deepEqual(lines(words), [{ text: "One two three four.", start: 0 }]);
   assert.deepEqual(lines([["Donaudampfschiff", 0, 1]], 5), [{ text: "Donaudampfschiff", start: 0 }]);
   assert.deepEqual(lines([]), []);
+  const long = "This picture was made from one photo, and these words were typed.".split(" ");
+  const [first, second] = lines(long.map((word, at) => [word, at, at + 1]));
+  assert.ok(first!.text.length < 45 && second!.text.length > 20, "no word stands alone");
 });
 
 test("voices of the reader's languages lead", () => {

@@ -82,6 +82,18 @@ async def test_the_events_end_with_the_session(client: TestClient) -> None:
     await asyncio.wait_for(watching, 2)
 
 
+async def test_who_leaves_is_not_waited_for(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
+    session = await open_session(client)
+    for _ in range(3):
+        events = await client.get(f"/sessions/{session['id']}/events", headers=bearer(session))
+        await events.content.readline()
+        events.close()
+    await asyncio.sleep(0.2)
+    await client.delete(f"/sessions/{session['id']}", headers=bearer(session))
+    await asyncio.sleep(0.2)
+    assert not [r for r in caplog.records if r.levelname == "ERROR"]
+
+
 async def test_a_viewer_may_read_captions_and_not_speak(client: TestClient) -> None:
     session = await open_session(client)
     viewer = {"id": session["id"], "token": session["viewer_token"]}
