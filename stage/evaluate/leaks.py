@@ -45,6 +45,14 @@ class Figure:
 def evaluate(path: Path, sheet: Path | None = None, progress: Callable[[float], None] = lambda _: None) -> list[Figure]:
     """Every figure of an avatar file; writes a contact sheet where asked. Raises AvatarError, BodyModelError."""
     stand = Stand(asset.load(path))
+    figures = measure(stand, progress)
+    if sheet:
+        sheets.write(sheet, _sheet(stand))
+    return figures
+
+
+def measure(stand: Stand, progress: Callable[[float], None] = lambda _: None) -> list[Figure]:
+    """Every figure of an avatar in memory."""
     parts: list[Callable[[], dict[str, float]]] = [
         lambda: {"holes": holes(stand)},
         lambda: {"bleed": bleed(stand)},
@@ -58,8 +66,6 @@ def evaluate(path: Path, sheet: Path | None = None, progress: Callable[[float], 
     for i, part in enumerate(parts):
         values |= part()
         progress((i + 1) / len(parts))
-    if sheet:
-        sheets.write(sheet, _sheet(stand))
     return [Figure(name, values[name], float(limit)) for name, limit in LEAKS["limits"].items()]
 
 
