@@ -5,6 +5,7 @@ The page calls the demo avatar, a voice is said over and over, and what arrives 
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import psutil
+from numpy.typing import NDArray
 
 ROOT = Path(__file__).parent.parent
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -54,7 +56,7 @@ def run(avatar: Path, seconds: float, voice: Path | None = None) -> dict[str, fl
     with tempfile.TemporaryDirectory() as folder:
         shutil.copy(avatar, folder)
         sound = _repeated(voice, Path(folder) / "voice.wav", seconds + 3 * SETTLE)
-        with _server(Path(folder)) as (address, process), sync_playwright() as playwright:
+        with serving(Path(folder)) as (address, process), sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=path, args=ARGS)
             page = browser.new_page()
             page.goto(address)
@@ -83,9 +85,13 @@ def _counted(page: Any, process: subprocess.Popen[str], seconds: float) -> dict[
 
 
 @contextmanager
-def _server(avatars: Path) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+def serving(avatars: Path, environment: dict[str, str] | None = None) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """A server of this folder in a process of its own -> its address. Raises RuntimeError where it does not start."""
     command = [sys.executable, "run_server.py", "serve", "--port", "0", "--avatars", str(avatars)]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    process = subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        env=os.environ | (environment or {}),
+    )  # fmt: skip
     assert process.stdout is not None
     said: list[str] = []
     try:
@@ -105,7 +111,7 @@ def _repeated(voice: Path | None, out: Path, seconds: float) -> Path:
     if voice is not None:
         from drivers import speech
 
-        once = speech.load(voice, RATE)
+        once: NDArray = speech.load(voice, RATE)
     else:
         t = np.arange(3 * RATE) / RATE
         vowel = sum(np.sin(2 * np.pi * 120 * k * t) / k for k in range(1, 30))

@@ -38,8 +38,12 @@ STAGES = ("motion", "rig", "project", "prepass", "splat", "resolve", "total")
 Figures = dict[str, dict[str, float]]
 
 
-def run(json_path: Path | None = None, avatar: Path | Avatar | None = None, frames: int = 90) -> dict[str, Any]:
-    """Measure, print a table, write JSON where asked. avatar: a file (default avatars/demo.avatar) or one in memory.
+def run(
+    json_path: Path | None = None, avatar: Path | Avatar | None = None, frames: int = 90, quiet: bool = False
+) -> dict[str, Any]:
+    """Measure, print a table unless quiet, write JSON where asked.
+
+    avatar: a file (default avatars/demo.avatar) or one in memory.
 
     -> {"machine", "avatar", "stages": {name: {median_ms, p95_ms}}, "ratios": {name: number}}. Stages without a suffix
     are of 80,000 Gaussians at 512x512 on two threads; "total" is rig and rasterizer, up to the I420 frame. Totals have
@@ -60,12 +64,18 @@ def run(json_path: Path | None = None, avatar: Path | Avatar | None = None, fram
             stages |= {name + suffix: _summary(s) for name, s in encode(pictures, *size).items()}
     ratios = _ratios(with_count(a, MAIN[0]), stages, frames)
     result = {"machine": machine(), "avatar": a.name, "stages": stages, "ratios": ratios}
-    print(table(result))
+    if not quiet:
+        print(table(result))
     if json_path is not None:
-        temporary = json_path.with_name(json_path.name + ".tmp")
-        temporary.write_text(json.dumps(result, indent=1))
-        os.replace(temporary, json_path)
+        write(json_path, result)
     return result
+
+
+def write(path: Path, result: dict[str, Any]) -> None:
+    """As JSON, whole or not at all."""
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(json.dumps(result, indent=1) + "\n")
+    os.replace(temporary, path)
 
 
 def _configurations() -> list[tuple[int, tuple[int, int], int]]:

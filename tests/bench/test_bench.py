@@ -12,6 +12,7 @@ import pytest
 import bench.frame
 from avatar.render import cpu
 from avatar.rig import Rig
+from bench import framings, viewers
 from bench.baseline import Baseline
 from bench.torch_splat import TorchSplatter
 from tests.avatar import synthetic
@@ -76,3 +77,21 @@ def test_a_run_reports_stages_and_ratios(
     assert "numba baseline / ours" in text
     assert "total@80k,720x1280,2t" in text
     assert not list(tmp_path.glob("*.tmp"))
+
+
+def test_framings_are_measured_at_every_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench.frame, "COUNTS", (1_000,))
+    monkeypatch.setattr(bench.frame, "SIZES", ((96, 96), (64, 96)))
+    found = framings.run({"half": synthetic.avatar(3_000, "half", 128)}, frames=2)
+    assert set(found) == {f"half,1k,{size},{threads}t" for size in ("96x96", "64x96") for threads in (1, 2)}
+    assert all(0 < f["median_ms"] <= f["p95_ms"] and f["cpu_ms"] > 0 for f in found.values())
+
+
+def test_viewers_of_a_real_server_are_counted() -> None:
+    demo = Path("avatars/demo.avatar")
+    if not demo.exists():
+        pytest.skip(f"{demo} is absent; `make demo` builds it")
+    figures = viewers.run(demo, (0, 1), 1.0, speech=False)
+    assert figures["fps"]["0"] == 0 < figures["fps"]["1"]
+    assert figures["cores"]["0"] < figures["cores"]["1"] < 4
+    assert 100 < figures["memory_mb"] <= figures["peak_memory_mb"] < 600
