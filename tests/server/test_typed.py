@@ -6,9 +6,10 @@ import time
 from pathlib import Path
 
 import pytest
-from aiohttp import ClientResponse
+from aiohttp import ClientResponse, ClientSession, web
 from aiohttp.test_utils import TestClient
 
+from server.app import API, make_app
 from server.config import Config, ConfigError, load
 from tests.server.scripted import Watcher, api_of, bearer, open_session, scripted_parts, start
 from tests.server.test_api import error_of
@@ -82,16 +83,27 @@ async def test_the_events_end_with_the_session(client: TestClient) -> None:
     await asyncio.wait_for(watching, 2)
 
 
-async def test_who_leaves_is_not_waited_for(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
-    session = await open_session(client)
-    for _ in range(3):
+async def test_who_leaves_is_not_served_on(tmp_path: Path) -> None:
+    (tmp_path / "demo.avatar").write_bytes(b"avatar")
+    app = make_app(Config(avatars=tmp_path, width=128, height=128), scripted_parts())
+    runner = web.AppRunner(app)  # as the server runs it; a TestServer would cancel what a client has left
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    async with ClientSession(f"http://127.0.0.1:{runner.addresses[0][1]}") as client:
+        session = await (await client.post("/sessions", json={"avatar": "demo"})).json()
+        performer, looks = app[API].sessions.get(session["id"]).performer, list[float]()
+        performer.caption = looks.append  # type: ignore[assignment,method-assign]
         events = await client.get(f"/sessions/{session['id']}/events", headers=bearer(session))
         await events.content.readline()
+        await asyncio.sleep(0.2)
+        assert looks
         events.close()
-    await asyncio.sleep(0.2)
-    await client.delete(f"/sessions/{session['id']}", headers=bearer(session))
-    await asyncio.sleep(0.2)
-    assert not [r for r in caplog.records if r.levelname == "ERROR"]
+        await asyncio.sleep(0.2)
+        looks.clear()
+        await asyncio.sleep(0.3)
+        assert not looks
+    await runner.cleanup()
 
 
 async def test_a_viewer_may_read_captions_and_not_speak(client: TestClient) -> None:
