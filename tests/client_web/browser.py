@@ -44,7 +44,8 @@ def open_browser(*flags: str) -> Iterator[Browser]:
         try:
             browser = playwright.chromium.launch(executable_path=found, args=[*ARGS, *flags])
         except Error as e:
-            pytest.skip(f"no Chromium to test the page with: run scripts/install_test_programs ({str(e).splitlines()[0]})")
+            reason = str(e).splitlines()[0]
+            pytest.skip(f"no Chromium to test the page with: run scripts/install_test_programs ({reason})")
         yield browser
         browser.close()
 
