@@ -1,1 +1,1 @@
-"""How well an avatar does, measured on real films."""
+"""How well an avatar does: on real films, on made-up people with exact truth, and by what leaks."""

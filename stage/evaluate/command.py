@@ -82,14 +82,14 @@ def _leaks(args: argparse.Namespace, progress: Callable[[float], None]) -> Outco
 
 
 def _twin(args: argparse.Namespace, progress: Callable[[float], None]) -> Outcome:
-    from stage.evaluate import twin
+    from stage.evaluate.twin import evaluate, table
 
-    result = twin.evaluate(args.identities, args.quick, args.sheet, progress)
-    return twin.table(result), result, False
+    result = evaluate(args.identities, args.quick, args.sheet, progress)
+    return table(result), result, False
 
 
 def _cross(args: argparse.Namespace, progress: Callable[[float], None]) -> Outcome:
-    from stage.evaluate import cross
+    from stage.evaluate.cross import evaluate, table
 
-    result = cross.evaluate(args.video, args.avatar, args.photo, args.frames, args.sheet, progress)
-    return cross.table(result), result, False
+    result = evaluate(args.video, args.avatar, args.photo, args.frames, args.sheet, progress)
+    return table(result), result, False

@@ -245,7 +245,7 @@ def popping(stand: Stand) -> float:
 
 
 def halo(stand: Stand) -> float:
-    """How far the soft edge's colours have gone from the person's inside the edge to the background's; 0 to 1."""
+    """How far the soft edge's colours have gone from the person's inside the edge to the background's; 0 is clean, 1 all background."""
     d = stand.draw(stand.vertices(stand.avatar.photo))
     alpha = d[..., 3]
     low, high = LEAKS["fringe_alpha"]
@@ -268,7 +268,7 @@ def halo(stand: Stand) -> float:
         return 0.0
     colour = d[soft][:, :3] / alpha[soft][:, None]
     share = ((colour - inside) * way).sum(1)[told] / length[told]
-    return float(share.clip(0, 1).mean())
+    return float(share.clip(-1, 1).mean())  # both ways, so that mere texture cancels
 
 
 def classes(stand: Stand, vertices: F32) -> F32:
