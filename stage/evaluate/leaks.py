@@ -245,7 +245,7 @@ def popping(stand: Stand) -> float:
 
 
 def halo(stand: Stand) -> float:
-    """How far the soft edge's colours have gone from the person's inside the edge to the background's; 0 is clean, 1 all background."""
+    """Way of the soft edge's colours from the person's to the background's: 0 clean, 1 all the way."""
     d = stand.draw(stand.vertices(stand.avatar.photo))
     alpha = d[..., 3]
     low, high = LEAKS["fringe_alpha"]
