@@ -84,6 +84,11 @@ class Slow:
         self.error: Exception | None = None
         self.failed = threading.Event()
 
+    levels = 1
+
+    def set_level(self, level: int) -> None:
+        assert level == 0
+
     def draw(self, time_: float, out: np.ndarray) -> None:
         time.sleep(self.cost)
         self.drawn.append(time_)
