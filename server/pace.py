@@ -1,6 +1,6 @@
 """What a session gives up while its frame rate cannot be held: detail first, then frames; and when it gets it back.
 
-Down: more than LATE of the frames of a second were left out. Up: for `patience` seconds nothing was left out, and the
+Down: more than LATE of the frames of WINDOW seconds were left out. Up: for `patience` seconds nothing was left out, and the
 next step up would fit, by what it cost when it was given up. Patience
 doubles when going up proves wrong, and is forgotten after a good minute at the top.
 """
@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections import deque
 
-LATE = 0.1  # share of left-out frames above which a step is taken
-WINDOW = 1.0  # s over which that is counted
+LATE = 0.15  # share of left-out frames above which a step is taken
+WINDOW = 2.0  # s over which that is counted
+GRACE = 3.0  # s at first in which nothing is given up: a page that loads and cold caches are no lasting load
 PATIENCE, MOST_PATIENCE = 4.0, 60.0  # s without a left-out frame before a step back is tried
 FULL = 0.8  # share of a thread's time that may be planned for
 STRIDES = (1, 2, 3)  # every frame, every second, every third
@@ -42,6 +43,7 @@ class Pace:
         self._costs: dict[int, float] = {}  # step -> s a frame when it was left downwards
         self._cost = 0.0  # s a frame now
         self._since: float | None = None  # when this window began
+        self._began: float | None = None
         self._frames = self._missed = 0
         self._calm = self._raised = -1e9  # since when nothing was left out; when the last step up was taken
         self._patience = PATIENCE
@@ -65,6 +67,7 @@ class Pace:
         self._cost = seconds if self._cost == 0 else self._cost + 0.15 * (seconds - self._cost)
         if self._since is None:
             self._since = self._calm = now
+            self._began = self._began or now
             return False  # the first frame finds cold caches
         self._frames, self._missed = self._frames + 1, self._missed + missed
         if missed:
@@ -76,7 +79,8 @@ class Pace:
         self._learn()
         if self.step == 0 and not late and now - self._raised > MOST_PATIENCE:
             self._patience = PATIENCE
-        if late and may_fall and self.step < len(self._steps) - 1:
+        settled = self._began is not None and now - self._began >= GRACE
+        if late and may_fall and settled and self.step < len(self._steps) - 1:
             self._fall(now)
             return True
         if self.step and now - max(self._calm, self._raised) > self._patience and self._fits(busy):
