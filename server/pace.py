@@ -1,8 +1,8 @@
 """What a session gives up while its frame rate cannot be held: detail first, then frames; and when it gets it back.
 
-Down: more than LATE of the frames of WINDOW seconds were left out. Up: for `patience` seconds nothing was left out, and the
-next step up would fit, by what it cost when it was given up. Patience
-doubles when going up proves wrong, and is forgotten after a good minute at the top.
+Down: more than LATE of the frames of WINDOW seconds were left out. Up: for `patience` seconds nothing was left out, and
+the next step up would fit, by what it cost when it was given up. Patience doubles when going up proves wrong, and is
+forgotten after a good minute at the top.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import wave
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,13 @@ def shared_file(name: str) -> Path:
     if not path.exists():
         pytest.skip(f"needs ../shared/testdata/{name}")
     return path
+
+
+def write_wav(path: Path, samples: NDArray[np.int16], rate: int) -> None:
+    """(n,) mono."""
+    with wave.open(str(path), "wb") as file:
+        file.setparams((1, 2, rate, 0, "NONE", ""))
+        file.writeframes(samples.tobytes())
 
 
 def voice_like(seconds: float, rate: int = 16_000, seed: int = 0) -> NDArray[np.float32]:

@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import wave
 from pathlib import Path
 
 import av
@@ -14,7 +13,7 @@ import numpy as np
 import pytest
 
 from models.motion import ARKIT, GROUP, GROUPS, A, MotionTrack
-from tests.conftest import ROOT, shared_file, voice_like
+from tests.conftest import ROOT, shared_file, voice_like, write_wav
 
 COMMANDS = ("serve", "build", "render", "demo", "evaluate", "bench", "doctor", "weights")
 
@@ -43,9 +42,7 @@ def frames(path: Path) -> np.ndarray:
 @pytest.fixture
 def sound(tmp_path: Path) -> Path:
     path = tmp_path / "voice.wav"
-    with wave.open(str(path), "wb") as w:
-        w.setnchannels(1), w.setsampwidth(2), w.setframerate(16_000)
-        w.writeframes((voice_like(2.0) * 20_000).clip(-32768, 32767).astype(np.int16).tobytes())
+    write_wav(path, (voice_like(2.0) * 20_000).clip(-32768, 32767).astype(np.int16), 16_000)
     return path
 
 

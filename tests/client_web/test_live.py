@@ -23,7 +23,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from models.tracking import Tracker
 from tests.client_web.browser import LIVE, Visit, open_browser
-from tests.conftest import ROOT, TESTDATA, voice_like
+from tests.conftest import ROOT, TESTDATA, voice_like, write_wav
 
 RATE = 16_000
 REST = 2.0  # s of silence after the voice
@@ -126,12 +126,6 @@ def voice(tmp: Path) -> Path:
         rate, samples = file.getframerate(), np.frombuffer(file.readframes(file.getnframes()), np.int16)
     write_wav(path, np.concatenate([samples, np.zeros(round(REST * rate), np.int16)]), rate)
     return path
-
-
-def write_wav(path: Path, samples: NDArray[np.int16], rate: int) -> None:
-    with wave.open(str(path), "wb") as file:
-        file.setparams((1, 2, rate, 0, "NONE", ""))
-        file.writeframes(samples.tobytes())
 
 
 def seconds_of(path: Path) -> float:

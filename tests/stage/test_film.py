@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import wave
 from fractions import Fraction
 from pathlib import Path
 
@@ -11,15 +10,13 @@ import numpy as np
 import pytest
 
 from stage import film
-from tests.conftest import voice_like
+from tests.conftest import voice_like, write_wav
 
 
 @pytest.fixture
 def sound(tmp_path: Path) -> Path:
     path = tmp_path / "sound.wav"
-    with wave.open(str(path), "wb") as w:
-        w.setnchannels(1), w.setsampwidth(2), w.setframerate(16_000)
-        w.writeframes((voice_like(2.0) * 20_000).astype(np.int16).tobytes())
+    write_wav(path, (voice_like(2.0) * 20_000).astype(np.int16), 16_000)
     return path
 
 
