@@ -272,7 +272,7 @@ def test_an_own_photo_becomes_a_person_on_the_same_page(call: Callable[..., Visi
     guest = call()
     astronaut = Path(str(skimage.data.__file__)).with_name("astronaut.png")
     guest.page.set_input_files("#photo-input", astronaut)
-    guest.page.get_by_label("Name").fill("Eileen")
+    guest.page.get_by_label("Name", exact=True).fill("Eileen")
     guest.page.get_by_role("button", name="Build the avatar").click()
     expect(guest.page.get_by_role("progressbar")).to_be_visible(timeout=10_000)
     over = guest.page.locator("#upload-error:not([hidden]), #gallery li:nth-child(2)")

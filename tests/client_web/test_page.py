@@ -289,9 +289,9 @@ def test_a_photo_becomes_an_avatar(server: FakeServer, visit: Callable[..., Visi
     with guest.page.expect_file_chooser() as chooser:
         guest.page.get_by_role("button", name="Add a person").click()
     chooser.value.set_files(photo(tmp_path / "anna_maria.png"))
-    expect(guest.page.get_by_label("Name")).to_have_value("Anna maria")
+    expect(guest.page.get_by_label("Name", exact=True)).to_have_value("Anna maria")
     expect(guest.page.locator("#upload-form")).to_contain_text("gave you permission")
-    guest.page.get_by_label("Name").fill("Anna")
+    guest.page.get_by_label("Name", exact=True).fill("Anna")
     guest.page.get_by_role("button", name="Build the avatar").click()
     bar = guest.page.get_by_role("progressbar")
     shares: list[int] = []
