@@ -7,7 +7,7 @@ import logging
 import math
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -110,7 +110,7 @@ async def close_connection(connection: Any) -> None:
 
 
 class Session:
-    """Made in the event loop; everything here runs in it but `draw`, `encode` and `fail`."""
+    """Made in the event loop; everything here runs in it but `shot`, `draw`, `encode`, `fail`."""
 
     def __init__(self, id: str, avatar: str, performer: Performer, fps: float, bitrate: int, workers: Workers) -> None:
         self.id, self.avatar, self.performer, self.fps = id, avatar, performer, fps
@@ -269,6 +269,13 @@ class Session:
 
     def set_level(self, level: int) -> None:
         self.performer.picture.set_level(level)
+
+    @property
+    def launch(self) -> Callable[[Sequence[Any]], None] | None:
+        return self.performer.picture.launch
+
+    def shot(self, time: float, out: NDArray[np.uint8]) -> Any:
+        return self.performer.shot(time, out)
 
     def draw(self, time: float, out: NDArray[np.uint8]) -> None:
         self.performer.frame(time, out)

@@ -3,6 +3,7 @@
 A frame is drawn a little before its media time is due, by as much as drawing and encoding took lately, so that it
 leaves together with its sound. A session that cannot keep up loses frames; it never piles them up, nor slows the
 others down: the session whose frame is due first goes first, and a late one skips to the next frame that is still due.
+On a GPU those that are due within the same few milliseconds are drawn in one launch.
 Where all of them want more than the thread has, those that take more than their share wait (`RenderLoop._wait`), and
 give up detail and then frames (server/pace.py).
 """
@@ -10,13 +11,14 @@ give up detail and then frames (server/pace.py).
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +30,7 @@ log = logging.getLogger(__name__)
 
 MAX_LEAD = 0.06  # s a frame may be drawn ahead of its time
 LEAD_RATE = 0.05  # share of each new measurement in the smoothed lead
+TOGETHER = 0.004  # s that a frame may be drawn early to share another's launch
 IDLE_WAIT = 0.25  # s between looks when nothing is due
 CROWDED = 0.95  # of the render thread's time: where sessions want more, each gets its share
 GREEDY = 0.8  # of the sessions' mean: who wants less is not asked to give way
@@ -49,6 +52,13 @@ class Source(Protocol):
 
     def draw(self, time: float, out: NDArray[np.uint8]) -> None:
         """Render thread: draw media time `time` into out."""
+
+    @property
+    def launch(self) -> Callable[[Sequence[Any]], None] | None:
+        """Render thread: draws shots of all sources whose `launch` equals this one at once; None: each by `draw`."""
+
+    def shot(self, time: float, out: NDArray[np.uint8]) -> Any:
+        """Render thread: media time `time` into out, as `launch` takes it."""
 
     def encode(self, time: float, frame: NDArray[np.uint8]) -> None:
         """Encode thread: encode the frame and send it on its way."""
@@ -123,6 +133,16 @@ class _Seat:
         return missed
 
 
+@dataclass
+class _Frame:
+    """One frame on its way."""
+
+    seat: _Seat
+    time: float  # media time, s
+    buffer: NDArray[np.uint8]
+    missed: int  # frames left out before it
+
+
 class RenderLoop:
     """Owns the render thread and the encode thread. `add` and `remove` from any thread."""
 
@@ -178,18 +198,24 @@ class RenderLoop:
                 task = self._tasks.pop(0) if self._tasks else None
                 if self._stopping and not task:
                     return
-                seat = None if task else self._first_due()
-                if not task and not seat:
+                seats = [] if task else self._due()
+                if not task and not seats:
                     self._wake.wait(self._pause())
                     continue
             if task:
                 self._attempt(task)
-            elif seat:
-                self._draw(seat)
+            else:
+                self._draw(seats)
 
-    def _first_due(self) -> _Seat | None:
-        ready = [s for s in self._seats.values() if s.buffers and self._wait(s) <= 0]
-        return min(ready, key=lambda s: s.due, default=None)
+    def _due(self) -> list[_Seat]:
+        """The session whose frame is due first, with those that may be drawn in the same launch."""
+        waits = [(self._wait(s), s) for s in self._seats.values() if s.buffers]
+        first = min((s for wait, s in waits if wait <= 0), key=lambda s: s.due, default=None)
+        if first is None:
+            return []
+        launch = first.source.launch
+        also = [s for wait, s in waits if wait <= TOGETHER and s is not first and s.source.launch == launch]
+        return [first, *also] if launch is not None else [first]
 
     def _pause(self) -> float:
         waits = [self._wait(s) for s in self._seats.values() if s.buffers]
@@ -219,28 +245,54 @@ class RenderLoop:
         seat.timing.step = seat.pace.step
         log.info("a session is drawn at detail level %d, frame rate divided by %d", seat.pace.level, seat.pace.stride)
 
-    def _draw(self, seat: _Seat) -> None:
-        missed = seat.skip_to_present()
-        media_time = seat.next / seat.source.fps
-        seat.next += seat.pace.stride
-        buffer = seat.buffers.pop()
+    def _draw(self, seats: list[_Seat]) -> None:
+        """Draw the next frame of each, and hand them to the encoder."""
         began = time.perf_counter()
+        frames = [frame for s in seats if (frame := self._begin(s))]
+        frames = self._drawn(frames)
+        seconds = (time.perf_counter() - began) / max(len(frames), 1)  # a launch's time is shared alike
+        for f in frames:
+            f.seat.timing.drawn(seconds)
+            self._adapt(f.seat, seconds, f.missed)
+            with contextlib.suppress(RuntimeError):  # the executor was shut down
+                self._encoder.submit(self._encode, f.seat, f.time, f.buffer)
+
+    def _begin(self, seat: _Seat) -> _Frame | None:
+        """The frame that is next; None where the session cannot be drawn."""
+        missed = seat.skip_to_present()
+        frame = _Frame(seat, seat.next / seat.source.fps, seat.buffers.pop(), missed)
+        seat.next += seat.pace.stride
+        if seat.level == seat.pace.level:
+            return frame
+        seat.level = seat.pace.level
+        seat.timing.render_ms = 0.0  # which was of another level
+        return frame if self._tried(seat, lambda: seat.source.set_level(seat.level)) else None
+
+    def _drawn(self, frames: list[_Frame]) -> list[_Frame]:
+        """Draw the frames, in one launch where there are several -> those that could be drawn."""
+        launch = frames[0].seat.source.launch if len(frames) > 1 else None
+        if launch is not None:
+            shots: list[Any] = []
+
+            def shoot(f: _Frame) -> None:
+                shots.append(f.seat.source.shot(f.time, f.buffer))
+
+            frames = [f for f in frames if self._tried(f.seat, functools.partial(shoot, f))]
+            try:
+                launch(shots)
+                return frames
+            except Exception:
+                log.exception("a launch of %d pictures failed; each is drawn alone", len(shots))
+        return [f for f in frames if self._tried(f.seat, functools.partial(f.seat.source.draw, f.time, f.buffer))]
+
+    def _tried(self, seat: _Seat, step: Callable[[], None]) -> bool:
+        """Whether a session's step succeeded; otherwise it is not drawn any more."""
         try:
-            if seat.level != seat.pace.level:
-                seat.level = seat.pace.level
-                seat.timing.render_ms = 0.0  # which was of another level
-                seat.source.set_level(seat.level)
-            seat.source.draw(media_time, buffer)
-            seconds = time.perf_counter() - began
-            seat.timing.drawn(seconds)
-            self._adapt(seat, seconds, missed)
+            step()
         except Exception as error:
             self._give_up(seat, error)
-            return
-        try:
-            self._encoder.submit(self._encode, seat, media_time, buffer)
-        except RuntimeError:  # the executor was shut down
-            return
+            return False
+        return True
 
     def _encode(self, seat: _Seat, media_time: float, buffer: NDArray[np.uint8]) -> None:
         if seat.active:

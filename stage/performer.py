@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, islice
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,6 +56,13 @@ class Picture(Protocol):
 
     def draw(self, motion: Motion, out: U8) -> None:
         """out: (height * 3 / 2, width) uint8, the Y plane and then U and V as cv2 and libav lay them out."""
+
+    @property
+    def launch(self) -> Callable[[Sequence[Any]], None] | None:
+        """Draws many shots at once, of all pictures whose `launch` equals this one; None: each by `draw`."""
+
+    def shot(self, motion: Motion, out: U8) -> Any:
+        """What `launch` takes to draw the motion into out."""
 
     def close(self) -> None:
         """Give threads back; not drawn again."""
@@ -308,6 +315,10 @@ class Performer:
         motion = self.motion(time)
         self.picture.draw(motion, out)
         return motion
+
+    def shot(self, time: float, out: U8) -> Any:
+        """As `frame`, for `picture.launch` to draw."""
+        return self.picture.shot(self.motion(time), out)
 
     def close(self) -> None:
         """Free the picture; not while a frame is drawn."""

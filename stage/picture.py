@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import importlib.util
 import logging
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,6 +67,15 @@ class AvatarPicture:
         self._drawer.i420(self._rig.state(motion, self._absolute), out)
 
     @property
+    def launch(self) -> Callable[[Sequence[Any]], None] | None:
+        """Draws many shots at once on a GPU, of any pictures whose `launch` equals this one; None: each by `draw`."""
+        return self._drawer.launch
+
+    def shot(self, motion: Motion, out: U8) -> Any:
+        """What `launch` takes to draw the motion into out, as `draw` does."""
+        return self._drawer.shot(self._rig.state(motion, self._absolute), out)
+
+    @property
     def levels(self) -> int:
         """How many levels of detail there are; 1 on a GPU."""
         return self._drawer.levels
@@ -115,7 +125,9 @@ class _Drawer(Protocol):
     """What draws one avatar for one camera."""
 
     levels: int
+    launch: Callable[[Sequence[Any]], None] | None
 
+    def shot(self, state: State, out: U8) -> Any: ...
     def set_level(self, level: int) -> None: ...
     def i420(self, state: State, out: U8) -> None: ...
     def premultiplied(self, state: State) -> NDArray[np.float32]: ...
@@ -123,12 +135,17 @@ class _Drawer(Protocol):
 
 
 class _OnCpu:
+    launch: Callable[[Sequence[Any]], None] | None = None
+
     def __init__(self, avatar: Avatar, rig: Rig, camera: Camera, background: U8, threads: int) -> None:
         from avatar.render.detail import DetailRasterizer
 
         self._rig, self._camera, self._background = rig, camera, background
         self._rasterizer = DetailRasterizer(avatar, threads)
         self.levels = self._rasterizer.levels
+
+    def shot(self, state: State, out: U8) -> Any:
+        raise NotImplementedError("pictures are drawn one by one on a CPU")
 
     def set_level(self, level: int) -> None:
         self._rasterizer.level = level
@@ -151,11 +168,15 @@ class _OnGpu:
     def __init__(self, rasterizer: GpuRasterizer, avatar: Avatar, camera: Camera, background: U8) -> None:
         self._rasterizer, self._camera = rasterizer, camera
         self._avatar, self._background = rasterizer.load(avatar), rasterizer.background(background)
+        self.launch: Callable[[Sequence[Any]], None] | None = rasterizer.draw_many
 
-    def i420(self, state: State, out: U8) -> None:
+    def shot(self, state: State, out: U8) -> Any:
         from avatar.render.gpu import Shot
 
-        self._rasterizer.draw_many([Shot(self._avatar, state, self._camera, self._background, out)])
+        return Shot(self._avatar, state, self._camera, self._background, out)
+
+    def i420(self, state: State, out: U8) -> None:
+        self._rasterizer.draw_many([self.shot(state, out)])
 
     def premultiplied(self, state: State) -> NDArray[np.float32]:
         return self._rasterizer.draw(self._avatar, state, self._camera)

@@ -31,13 +31,16 @@ class FlashPicture:
 
     def __init__(self, width: int = 128, height: int = 128) -> None:
         self.width, self.height, self.count, self.closed = width, height, 0, False
-        self.levels, self.level = 3, 0
+        self.levels, self.level, self.launch = 3, 0, None
 
     def set_level(self, level: int) -> None:
         self.level = level
 
     def close(self) -> None:
         self.closed = True
+
+    def shot(self, motion: Motion, out: np.ndarray) -> None:
+        raise AssertionError("it is drawn alone")
 
     def draw(self, motion: Motion, out: np.ndarray) -> None:
         self.count += 1

@@ -84,10 +84,13 @@ class Slow:
         self.error: Exception | None = None
         self.failed = threading.Event()
 
-    levels = 1
+    levels, launch = 1, None
 
     def set_level(self, level: int) -> None:
         assert level == 0
+
+    def shot(self, time_: float, out: np.ndarray) -> None:
+        raise AssertionError("it is drawn alone")
 
     def draw(self, time_: float, out: np.ndarray) -> None:
         time.sleep(self.cost)

@@ -81,7 +81,7 @@ def test_vain_attempts_become_rare() -> None:
 class Scene:
     """A session without a wire: draws for `cost` s a frame at each level, and notes when frames were encoded."""
 
-    size = (16, 16)
+    size, launch = (16, 16), None
 
     def __init__(self, *costs: float, fps: float = FPS) -> None:
         self.clock, self.fps, self.costs, self.level = MediaClock(), fps, costs, 0
@@ -91,6 +91,9 @@ class Scene:
     def set_level(self, level: int) -> None:
         assert threading.current_thread().name == "render"
         self.level = level
+
+    def shot(self, media_time: float, out: np.ndarray) -> None:
+        raise AssertionError("it is drawn alone")
 
     def draw(self, media_time: float, out: np.ndarray) -> None:
         time.sleep(self.costs[self.level])
