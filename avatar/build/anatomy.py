@@ -17,7 +17,7 @@ RIGID = (LEFT_EYE, RIGHT_EYE, TONGUE, UPPER_TEETH, LOWER_TEETH)
 
 LEAST_CLEARANCE, MOST_CLEARANCE = 0.0003, 0.0008  # m between eyeball and lid skin
 
-_HEAD = ("head", "jaw", "left_eye_smplhf", "right_eye_smplhf")
+HEAD_JOINTS = tuple(JOINT[n] for n in ("head", "jaw", "left_eye_smplhf", "right_eye_smplhf"))
 
 
 class Anatomy:
@@ -27,7 +27,7 @@ class Anatomy:
         self.model = model
         V = len(model.v_template)
         w = model.weights
-        self.head = w[:, [JOINT[n] for n in _HEAD]].sum(1)  # weight of the head's bones
+        self.head = w[:, HEAD_JOINTS].sum(1)  # weight of the head's bones
         self.neck = w[:, JOINT["neck"]]
         lower = ("left_elbow", "right_elbow", "left_wrist", "right_wrist")
         self.lower_arm = w[:, [JOINT[n] for n in lower]].sum(1) + w[:, 25:].sum(1) > 0.2

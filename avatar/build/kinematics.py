@@ -85,12 +85,24 @@ class Anchors:
     @classmethod
     def of_mesh(cls, mesh: SkinnedMesh, ids: NDArray, posed: tuple[int, ...]) -> Anchors:
         """Vertices `ids` of a mesh whose shape is known (no betas)."""
+        return cls.on_mesh(mesh, ids[:, None], np.ones((len(ids), 1)), posed)
+
+    @classmethod
+    def on_mesh(cls, mesh: SkinnedMesh, corners: NDArray, bary: NDArray, posed: tuple[int, ...]) -> Anchors:
+        """Points of a mesh whose shape is known: the means of vertices `corners` (n, k) weighted by `bary` (n, k).
+
+        Their skinning weights are interpolated, too; within a triangle that is skinning its corners, but for hairs.
+        """
         V, J, f = len(mesh.vertices), len(mesh.joints), np.float64
-        weights = np.zeros((len(ids), J))
-        np.add.at(weights, (np.arange(len(ids))[:, None], mesh.joint_index[ids]), mesh.joint_weight[ids])
+        between = lambda values: np.einsum("nk,nk...->n...", bary, values[corners].astype(f))  # noqa: E731
+        weights = np.zeros((len(corners), J))
+        for k in range(corners.shape[1]):
+            c = corners[:, k]
+            shares = mesh.joint_weight[c] * bary[:, k, None]
+            np.add.at(weights, (np.arange(len(c))[:, None], mesh.joint_index[c]), shares)
         return cls(
-            mesh.vertices[ids].astype(f), np.zeros((len(ids), 3, 0)), mesh.expression.to_dense(V)[ids].astype(f),
-            weights, mesh.joints.astype(f), np.zeros((J, 3, 0)), mesh.pose_corrective.to_dense(V)[ids].astype(f),
+            between(mesh.vertices), np.zeros((len(corners), 3, 0)), between(mesh.expression.to_dense(V)),
+            weights, mesh.joints.astype(f), np.zeros((J, 3, 0)), between(mesh.pose_corrective.to_dense(V)),
             mesh.pose_feature, mesh.parents, posed,
         )  # fmt: skip
 
