@@ -76,7 +76,7 @@ class Avatar:
     mesh: SkinnedMesh  # union mesh: body + mouth card + shell
     part: NDArray[
         np.uint8
-    ]  # (F,) of each triangle: 0 skin, 1 2 eyes, 3 tongue, 4 5 teeth, 6-9 lashes, 20 shell, 21 card
+    ]  # (F,) of each triangle: 0 skin, 1 2 eyes, 3 tongue, 4 5 teeth, 6-9 lashes, 20 shell, 21 card, 22 arm
     occluder: NDArray[np.bool_]  # (F,) drawn in the depth pre-pass
     correction: (
         SparseDirections  # (B <= 8) linear bases in the rest pose; basis 0 is "photo": 1 redraws the photo's face
@@ -90,7 +90,7 @@ class Avatar:
     face_map: FaceMap
     limits: dict[
         str, tuple[tuple[float, float], ...]
-    ]  # joint name -> ((min, max) rad) for x, y, z, relative to the photo
+    ]  # joint name -> ((min, max) rad) for x, y, z, relative to the photo; about which axes: limbs.frames
     background: NDArray[np.uint8]  # (H, W, 3) sRGB, the photo with the person painted out
     preview: NDArray[np.uint8]  # (h, w, 3) sRGB
     body_model: dict[str, Any]  # name, sha256, licence, betas
@@ -98,6 +98,7 @@ class Avatar:
     quality: dict[str, float] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     provenance: dict[str, Any] = field(default_factory=dict)  # builder version, settings, seed, consent note
+    arms: dict[str, str] = field(default_factory=dict)  # side -> one of limbs.KINDS; none: out of view
 
 
 # ---- the file -------------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from avatar.archive import AvatarError
+from avatar.limbs import KINDS, SIDES
 from models.motion import JOINT
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ def encode(avatar: Avatar) -> dict[str, Any]:
         "limits": {k: [[float(a), float(b)] for a, b in v] for k, v in avatar.limits.items()},
         "body_model": avatar.body_model,
         "capabilities": avatar.capabilities,
+        "arms": avatar.arms,
         "quality": {k: float(v) for k, v in avatar.quality.items()},
         "warnings": list(avatar.warnings),
         "provenance": avatar.provenance,
@@ -44,6 +46,7 @@ def decode(m: dict[str, Any]) -> dict[str, Any]:
         "limits": _limits(m),
         "body_model": _body_model(m),
         "capabilities": _object(m, "capabilities"),
+        "arms": _arms(m),
         "quality": {k: _number(v, f"quality {k}") for k, v in _object(m, "quality").items()},
         "warnings": tuple(_strings(m, "warnings")),
         "provenance": _object(m, "provenance"),
@@ -79,6 +82,15 @@ def _object(m: dict[str, Any], key: str) -> dict[str, Any]:
     if not isinstance(x, dict) or not all(isinstance(k, str) for k in x):
         raise _wrong(key, x, "an object")
     return x
+
+
+def _arms(m: dict[str, Any]) -> dict[str, str]:
+    """Files from before arms could move have none."""
+    arms = _object(m, "arms") if "arms" in m else {}
+    for side, kind in arms.items():
+        if side not in SIDES or kind not in KINDS:
+            raise _wrong(f"arms {side}", kind, f"left and right, each one of {', '.join(KINDS)}")
+    return arms
 
 
 def _strings(m: dict[str, Any], key: str) -> list[str]:

@@ -5,7 +5,8 @@
 - Head, neck, torso and root turn relative to the photo: R(motion) after R(photo), in the parent's frame. Translation is
   added to the photo's. Both follow avatar.limits: untouched up to KNEE of a limit, then bending smoothly towards it and
   never past it.
-- Arms and hands are absolute: from the neutral's rotation along the shortest arc to the motion's.
+- Arms and hands are absolute: from the neutral's rotation along the shortest arc to the motion's, within avatar.limits
+  about the photo's; an arm that cannot move has limits of nothing and stays (limbs.py has the axes they are about).
 - The face is absolute towards neutral. A coefficient c moves a channel that the neutral holds at n to n + c (1 - n): 1
   is the end of the channel for everyone, so that a blink closes an eye that is half closed in the neutral and no
   further. While a lid closes, the other channels that move it (squint, wide, following the gaze) fade by 1 - eyeBlink.
@@ -28,6 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avatar.asset import Avatar, State
+from avatar.limbs import frames
 from models.motion import (
     FACE_GROUP,
     GROUP,
@@ -125,6 +127,7 @@ class Rig:
         self._neutral = np.clip(self._neutral_face @ np.linalg.pinv(self._map), 0, 1).astype(np.float32)  # (52,)
         self._jaw_rest = _between(avatar.photo.pose[JAW], neutral.pose[JAW])[0]
         self._low, self._high = _limits(avatar)
+        self._frames = frames(avatar.photo.pose, avatar.mesh.parents).astype(np.float32)
         self._foreign: set[str] = set()
 
     def state(self, motion: Motion, absolute: bool = False) -> State:
@@ -190,9 +193,10 @@ class Rig:
         """Absolute rotations (n, 3) of `joints` within their limits about the photo's; unlimited joints untouched."""
         if (self._high[joints] == UNLIMITED).all():
             return pose
-        photo = self.avatar.photo.pose[joints]
-        turn = soft_clamp(_between(photo, pose), self._low[joints], self._high[joints])
-        return compose(photo, turn)
+        photo, frame = self.avatar.photo.pose[joints], self._frames[joints]
+        turn = np.einsum("nab,nb->na", frame, _between(photo, pose))
+        turn = soft_clamp(turn, self._low[joints], self._high[joints])
+        return compose(photo, np.einsum("nba,nb->na", frame, turn))
 
     # ---- absolute ---------------------------------------------------------------------------------------------------
 

@@ -9,12 +9,13 @@ from numpy.typing import NDArray
 
 from avatar.asset import Avatar, FaceMap, Gaussians, State
 from avatar.build import anatomy, eyes, neutral, prune, suitability
+from avatar.build.arms.plan import Plan
 from avatar.build.fit import Fit
 from avatar.build.kinematics import F64
 from avatar.build.landmarks import LEFT_EYE_RING, RIGHT_EYE_RING
-from avatar.build.mesh import UnionMesh
+from avatar.build.mesh import LIMB_JOINTS, UnionMesh
 from avatar.build.neutral import Neutral
-from avatar.build.observe import Observation
+from avatar.limbs import FREE
 from models import expression
 from models.body import BodyModel
 from models.motion import HEAD, JAW, LEFT_EYE, NECK, RIGHT_EYE, axis_angle_from_matrix, matrix_from_axis_angle
@@ -23,8 +24,9 @@ from models.skinning import Poser, SkinnedMesh, SparseDirections
 TRUST = 1e-5  # m: smaller displacements of expressions and corrections are not kept
 
 
-def assemble(model: BodyModel, o: Observation, fit: Fit, union: UnionMesh) -> tuple[Avatar, Neutral]:
+def assemble(model: BodyModel, fit: Fit, union: UnionMesh, plan: Plan) -> tuple[Avatar, Neutral]:
     """The avatar with its mesh at the neutral face and no Gaussians."""
+    o = plan.photo
     rest = union.skin.vertices[: union.body_vertices].astype(np.float64) - _correctives(model, union.pose)
     sides = (("Left", LEFT_EYE_RING), ("Right", RIGHT_EYE_RING))
     lips = float(np.linalg.norm(o.landmarks[13] - o.landmarks[14])) / o.face_width
@@ -38,6 +40,7 @@ def assemble(model: BodyModel, o: Observation, fit: Fit, union: UnionMesh) -> tu
     still = State(pose, move, face.expression.astype(np.float32), np.zeros(1, np.float32))
     arkit = expression.face_map(model)
     yaw = float(axis_angle_from_matrix(_head_rotation(union.pose))[1])
+    kinds = {a.kind for a in plan.arms}
     limits = prune.limits(yaw, float(union.pose[JAW, 0]), float(arkit.jaw[:, 0].max()))
     avatar = Avatar(
         name="", mesh=mesh, part=union.part, occluder=union.occluder, correction=correction, gaussians=_no_gaussians(),
@@ -45,7 +48,8 @@ def assemble(model: BodyModel, o: Observation, fit: Fit, union: UnionMesh) -> tu
         face_map=FaceMap(arkit.expression, arkit.jaw, arkit.eyes), limits=limits, background=o.background,
         preview=o.background,
         body_model={"name": model.name, "sha256": model.sha256, "licence": model.licence, "betas": fit.betas.tolist()},
-        capabilities={"head": True, "face": True, "torso": True, "arms": False, "hands": False},
+        capabilities={"head": True, "face": True, "torso": True, "arms": FREE in kinds, "hands": bool(plan.regions)},
+        arms={a.side: a.kind for a in plan.arms},
     )  # fmt: skip
     return avatar, face
 
@@ -71,7 +75,9 @@ def _at_neutral(
 
 
 def _correctives(model: BodyModel, pose: F64) -> F64:
-    """(V, 3) what the pose correctives add to the rest vertices."""
+    """(V, 3) what the pose correctives of the trunk add to the rest vertices."""
+    pose = pose.copy()
+    pose[LIMB_JOINTS] = 0
     R = matrix_from_axis_angle(pose)
     feature = (R[1:] - np.eye(3)).reshape(-1)[model.pose_feature]
     return np.asarray(model.posedirs, np.float64) @ feature
@@ -103,8 +109,9 @@ def drop_unreachable(avatar: Avatar, union: UnionMesh, model: BodyModel) -> tupl
     """Both without the triangles that no allowed motion shows."""
     jaw_open = float(avatar.face_map.jaw[:, 0].max())
     states = prune.extremes(avatar.photo, avatar.neutral, avatar.limits, model.expression_names, jaw_open)
-    keep = prune.reachable(avatar.mesh, avatar.correction, avatar.occluder, states, avatar.camera)
-    keep |= union.part == anatomy.SHELL
+    hides = avatar.occluder & (union.part != anatomy.ARM)  # what an arm hides it may give free
+    keep = prune.reachable(avatar.mesh, avatar.correction, hides, states, avatar.camera)
+    keep |= np.isin(union.part, [anatomy.SHELL, anatomy.ARM])
     faces = np.ascontiguousarray(avatar.mesh.faces[keep])
     part, occluder = union.part[keep], union.occluder[keep]
     avatar = replace(avatar, mesh=replace(avatar.mesh, faces=faces), part=part, occluder=occluder)

@@ -19,6 +19,8 @@ import avatar.build.fit as fitting
 from avatar.asset import Avatar, Gaussians
 from avatar.build import assemble, check, colour, observe, refine, seed
 from avatar.build import mesh as meshing
+from avatar.build.arms import limits as arm_limits
+from avatar.build.arms import plan as arms
 from avatar.build.mesh import UnionMesh
 from avatar.build.observe import Observation
 from avatar.build.photo import Refused, read
@@ -90,17 +92,20 @@ def build(photo: Path, options: Options | None = None, progress: Progress | None
     stages.enter("refine")
     refined = refine.refine(model, fit, o.landmarks, o.alpha)
     stages.enter("mesh")
-    union = meshing.build(model, o, fit, refined)
-    avatar, face = assemble.assemble(model, o, fit, union)
+    plan = arms.plan(model, o, fit, refined)
+    o = plan.photo
+    union = meshing.build(model, fit, refined, plan)
+    avatar, face = assemble.assemble(model, fit, union, plan)
     avatar, union = assemble.drop_unreachable(avatar, union, model)
     stages.enter("seed")
     seeds = _seed_to_number(model, o, union, options)
     stages.enter("colour")
-    gaussians = _coloured(model, o, union, seeds, assemble.blink_stretch(avatar, model))
+    gaussians = _coloured(model, o, plan.trunk, union, seeds, assemble.blink_stretch(avatar, model))
     stages.enter("check")
     provenance = {"builder": VERSION, "settings": asdict(options), "seed": options.seed, "consent": options.consent}
     name = options.name or photo.stem
     avatar = replace(avatar, name=name, gaussians=gaussians, warnings=warnings, provenance=provenance)
+    avatar = replace(avatar, limits=avatar.limits | arm_limits.find(avatar))
     avatar, figures = _checked(avatar, o)
     seconds = stages.finish()
     report = Report(
@@ -137,9 +142,11 @@ def _seed_to_number(model: BodyModel, o: Observation, union: UnionMesh, options:
     return seeds
 
 
-def _coloured(model: BodyModel, o: Observation, union: UnionMesh, seeds: seed.Seeds, stretch: NDArray) -> Gaussians:
-    """Gaussians with their solved colours; stretch (F,) of the triangles in a blink."""
-    first, fill = colour.first_colours(model, o, union, seeds)
+def _coloured(
+    model: BodyModel, o: Observation, trunk: Observation, union: UnionMesh, seeds: seed.Seeds, stretch: NDArray
+) -> Gaussians:
+    """Gaussians with their solved colours; trunk: the photo without its moving arms; stretch (F,) in a blink."""
+    first, fill = colour.first_colours(model, trunk, union, seeds)
     gaussians = Gaussians(
         face=seeds.face.astype(np.int32), bary=seeds.bary.astype(np.float32), shape=seeds.shape.astype(np.float32),
         colour=first.astype(np.float32), opacity=seeds.opacity.clip(0, 1).astype(np.float32), layer=seeds.layer,

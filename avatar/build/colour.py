@@ -79,6 +79,9 @@ def first_colours(model: BodyModel, o: Observation, mesh: UnionMesh, seeds: Seed
         hidden = (part == sheet) & ~shown
         if hidden.any() and visible is not None:  # what continues under something nearer looks as it does beside it
             colour[hidden] = sample(push_pull(o.foreground, visible.astype(np.float32)), seeds.pixel[hidden])
+    for k, arm in enumerate(mesh.sheets):
+        on = mesh.sheet_of[seeds.face] == k
+        colour[on] = sample(arm.foreground, seeds.pixel[on])
     return colour.clip(0, 1), fill
 
 

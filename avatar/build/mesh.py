@@ -1,8 +1,8 @@
 """Stage mesh: body + mouth card + shell become one skinned mesh, every part of which will carry Gaussians.
 
-The shell is a 2.5-D sheet over whatever the matte holds beyond the body: hair, collar, clothes, arms, hands. Its depth
-continues the body's. Arms and legs do not move: their weights go to the bone they hang from, in the body and in the
-shell alike, so that nothing tears where the two meet.
+The shell is a 2.5-D sheet over whatever the matte holds beyond the body: hair, collar, clothes, static arms. Its depth
+continues the body's. Static arms and legs do not move: their weights go to the bone they hang from, in the body and in
+the shell alike, so that nothing tears where the two meet. Arms that move are sheets of their own (arms/sheet.py).
 """
 
 from __future__ import annotations
@@ -14,6 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avatar.build import anatomy, eyes
+from avatar.build.arms.fit import chain
+from avatar.build.arms.plan import Plan
+from avatar.build.arms.sheet import Sheet
 from avatar.build.fit import Fit
 from avatar.build.kinematics import F64
 from avatar.build.landmarks import LIPS_INNER
@@ -23,7 +26,7 @@ from avatar.render import cpu
 from models.body import BodyModel
 from models.matting import push_pull
 from models.motion import JOINT, JOINTS, LEFT_EYE, RIGHT_EYE, matrix_from_axis_angle
-from models.skinning import Poser, SkinnedMesh
+from models.skinning import Poser, SkinnedMesh, SparseDirections
 
 FACE_UNIT = 140.0  # px: lengths below in px are for a face this wide and grow with it
 SHELL_CELL = 4.0  # px
@@ -51,14 +54,24 @@ class UnionMesh:
     translation: F64  # (3,)
     posed: F64  # (V, 3) m as in the photo
     card_core: NDArray[np.bool_] | None  # (H, W) where the photo shows the inside of the mouth
+    sheets: tuple[Sheet, ...] = ()  # of the moving arms
+    trunk_alpha: NDArray[np.float32] | None = None  # (H, W) the matte without them, where there are any
+
+    @property
+    def sheet_of(self) -> NDArray[np.int64]:
+        """(F,) which sheet a triangle belongs to, -1 for none."""
+        out = np.full(len(self.part), -1)
+        out[self.part == anatomy.ARM] = np.repeat(np.arange(len(self.sheets)), [len(s.faces) for s in self.sheets])
+        return out
 
 
 def unit(o: Observation) -> float:
     return o.face_width / FACE_UNIT
 
 
-def build(model: BodyModel, o: Observation, fit: Fit, refined: Refined) -> UnionMesh:
-    body_faces = _body_faces(model, o, refined.vertices)
+def build(model: BodyModel, fit: Fit, refined: Refined, plan: Plan) -> UnionMesh:
+    o = plan.trunk
+    body_faces = _body_faces(model, o, refined.vertices, plan.dropped)
     pixels = o.camera.project(refined.vertices)
     height, width = o.alpha.shape
     kept = model.faces[body_faces]
@@ -71,18 +84,37 @@ def build(model: BodyModel, o: Observation, fit: Fit, refined: Refined) -> Union
     posed = np.concatenate([refined.vertices, card_v, shell_v])
     card_w = np.zeros((c, len(JOINTS)))
     card_w[:, HEAD] = 1
-    skin, pose, posed = _unpose(model, o, fit, posed, np.concatenate([weights, card_w, shell_w]))
-    faces = np.concatenate([kept, card_f + n, shell_f + n + c]).astype(np.int32)
-    part = np.concatenate(
-        [model.face_part[body_faces], np.full(len(card_f), anatomy.CARD), np.full(len(shell_f), anatomy.SHELL)]
-    ).astype(np.uint8)
+    weights = np.concatenate([weights, card_w, shell_w])
+    faces = np.concatenate([kept, card_f + n, shell_f + n + c])
     in_matte = _in_matte(o, pixels[:, :2])
     occluder = np.concatenate([in_matte[kept].all(1), np.ones(len(card_f), bool), shell_solid])
-    return UnionMesh(replace(skin, faces=faces), part, occluder, n, pose, fit.translation, posed, core)
+    sheets = _sheets(plan, posed, faces)
+    for s in sheets:
+        faces = np.concatenate([faces, s.faces + len(posed)])
+        posed, weights = np.concatenate([posed, s.vertices]), np.concatenate([weights, s.weights])
+    parts = [(anatomy.CARD, len(card_f)), (anatomy.SHELL, len(shell_f)), *((anatomy.ARM, len(s.faces)) for s in sheets)]
+    part = np.concatenate([model.face_part[body_faces], *(np.full(count, code) for code, count in parts)])
+    occluder = np.concatenate([occluder, *(s.solid for s in sheets)])
+    skin, pose, posed = _unpose(model, o, fit, posed, weights, plan)
+    skin = replace(skin, faces=faces.astype(np.int32))
+    return UnionMesh(
+        skin, part.astype(np.uint8), occluder, n, pose, fit.translation, posed, core, tuple(sheets),
+        o.alpha if sheets else None,
+    )  # fmt: skip
 
 
-def _body_faces(model: BodyModel, o: Observation, vertices: F64) -> NDArray[np.int64]:
-    """Triangles of the body that take part: no lashes, no forearms, nothing far outside picture or matte."""
+def _sheets(plan: Plan, posed: F64, faces: NDArray) -> list[Sheet]:
+    """The moving arms, before the trunk of `posed` and `faces`."""
+    if not plan.regions:
+        return []
+    c = plan.photo.camera
+    depth, ids = cpu.zbuffer(c.project(posed), faces.astype(np.int32), c.width, c.height)
+    return plan.sheets(np.where(ids >= 0, depth, np.inf))
+
+
+def _body_faces(model: BodyModel, o: Observation, vertices: F64, dropped: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Triangles of the body that take part: no lashes, no forearms or moving arms, nothing far outside picture or
+    matte."""
     a = anatomy.of(model)
     p = o.camera.project(vertices)[:, :2]
     margin = 60 * unit(o)
@@ -92,7 +124,8 @@ def _body_faces(model: BodyModel, o: Observation, vertices: F64) -> NDArray[np.i
     q = np.floor(p).astype(int).clip(0, size - 1)
     stray = distance[q[:, 1], q[:, 0]] > 3 * unit(o) + 1
     f = model.faces
-    keep = (model.face_part <= anatomy.LOWER_TEETH) & ~a.lower_arm[f].any(1) & ~outside[f].all(1) & ~stray[f].all(1)
+    keep = (model.face_part <= anatomy.LOWER_TEETH) & ~(a.lower_arm | dropped)[f].any(1)
+    keep &= ~outside[f].all(1) & ~stray[f].all(1)
     return np.flatnonzero(keep)
 
 
@@ -232,13 +265,18 @@ def _tooth_arch(model: BodyModel, o: Observation, vertices: F64):  # type: ignor
     return k[:2], x0, float(np.clip(k[2], 0, 25))
 
 
-def _unpose(model: BodyModel, o: Observation, fit: Fit, posed: F64, weights: F64) -> tuple[SkinnedMesh, F64, F64]:
-    """The skinned mesh that the photo's pose (limbs at rest, eyes where they look) carries to `posed`, before
+def _unpose(
+    model: BodyModel, o: Observation, fit: Fit, posed: F64, weights: F64, plan: Plan
+) -> tuple[SkinnedMesh, F64, F64]:
+    """The skinned mesh that the photo's pose (static limbs at rest, eyes where they look) carries to `posed`, before
     expression and correctives; that pose; and `posed` with the eyeballs turned."""
     pose = np.zeros_like(fit.pose)
     moving = [0, NECK, HEAD, JOINT["jaw"]]
     pose[moving] = fit.pose[moving]
+    pose = plan.pose(pose)
     base = model.skinned(fit.betas)
+    corrective = _of_trunk(base.pose_corrective, base.pose_feature)
+    base = replace(base, joints=plan.joints(base.joints), pose_corrective=corrective)
     poser = Poser(base)
     poser(pose.astype(np.float32), np.zeros(base.expression.count, np.float32), np.zeros(3, np.float32))
     T = np.tensordot(weights, poser.transforms.astype(np.float64), 1)  # (V, 3, 4)
@@ -266,3 +304,15 @@ def _unpose(model: BodyModel, o: Observation, fit: Fit, posed: F64, weights: F64
         joint_weight=heavy.astype(np.float32),
     )
     return skin, pose, posed
+
+
+LIMB_JOINTS = np.array([j for side in ("left", "right") for j in chain(side)])
+
+
+def _of_trunk(correctives: SparseDirections, feature: NDArray) -> SparseDirections:
+    """Pose correctives without those of the arms: what they correct is the body's own arm, which no moving arm is."""
+    lengths = np.diff(correctives.indptr)
+    kept = np.where(np.isin(feature // 9 + 1, LIMB_JOINTS), 0, lengths)
+    entries = np.repeat(kept > 0, lengths)
+    indptr = np.append(0, np.cumsum(kept)).astype(np.int32)
+    return SparseDirections(indptr, correctives.vertex[entries], correctives.offset[entries])

@@ -31,6 +31,7 @@ GRAZING = 0.35  # |cos| under which the surface gets an underlay
 LEAST_SPACING = 0.7  # px
 FINEST = LEAST_SPACING / 1.2  # spacing scale below which only a photo's noise would be redrawn
 CERTAIN = 0.95  # alpha from which the photo's colours are the person's alone
+LETS_THROUGH = 0.97  # of the matte, under which a moving arm's own matte shows what is behind the arm
 SOFT = 0.5  # opacity under which a Gaussian belongs to the matte's fringe
 
 
@@ -60,9 +61,11 @@ def seed(model: BodyModel, o: Observation, mesh: UnionMesh, spacing: float, rand
     pixel, step = _lattice(o, ids, spacing)
     q = pixel.astype(int)
     face = ids[q[:, 1], q[:, 0]].astype(np.int64)
+    pixel, step, face = _with_trunk_below(o, mesh, pixel, step, face)
+    q = pixel.astype(int)
     bary = _bary_of_rays(points, faces[face], pixel, o.camera)
     shape = _round_spots(points, faces[face], bary, SEEN_SIGMA * step, o.camera)
-    opacity = o.alpha[q[:, 1], q[:, 0]].astype(np.float64)
+    opacity = _opacity(o, mesh, face, q)
     layer = layers(model, mesh)
     seen_layer = np.where(~solid[face] | (opacity < SOFT), LAYER["fringe"], layer[face])
     h = _hidden(model, o, mesh, points, depth, spacing, random)
@@ -80,6 +83,33 @@ def seed(model: BodyModel, o: Observation, mesh: UnionMesh, spacing: float, rand
     )  # fmt: skip
 
 
+def _opacity(o: Observation, mesh: UnionMesh, face: NDArray, q: NDArray) -> F64:
+    """(N,) the matte at pixels q, or the own one of a moving arm."""
+    alpha = o.alpha if mesh.trunk_alpha is None else np.where(o.alpha > 0.03, mesh.trunk_alpha, o.alpha)
+    out = alpha[q[:, 1], q[:, 0]].astype(np.float64)
+    for k, sheet in enumerate(mesh.sheets):
+        on = mesh.sheet_of[face] == k
+        out[on] = sheet.alpha[q[on, 1], q[on, 0]]
+    return out
+
+
+def _with_trunk_below(o, mesh, pixel, step, face):  # type: ignore[no-untyped-def]
+    """The lattice with further points on the trunk wherever a moving arm's own matte lets it through."""
+    if not mesh.sheets:
+        return pixel, step, face
+    trunk = np.flatnonzero(mesh.part != anatomy.ARM)
+    points = o.camera.project(mesh.posed)
+    _, ids = cpu.zbuffer(points, mesh.skin.faces[trunk], o.camera.width, o.camera.height)
+    q = pixel.astype(int)
+    below, alpha = ids[q[:, 1], q[:, 0]], _opacity(o, mesh, face, q)
+    through = (mesh.part[face] == anatomy.ARM) & (alpha < LETS_THROUGH * o.alpha[q[:, 1], q[:, 0]])
+    through &= (below >= 0) & (mesh.trunk_alpha[q[:, 1], q[:, 0]] > 0.03)
+    return (
+        np.concatenate([pixel, pixel[through]]), np.concatenate([step, step[through]]),
+        np.concatenate([face, trunk[below[through]]]),
+    )  # fmt: skip
+
+
 def layers(model: BodyModel, mesh: UnionMesh) -> NDArray[np.uint8]:
     """(F,) the layer of solid Gaussians on each triangle."""
     a = anatomy.of(model)
@@ -91,7 +121,7 @@ def layers(model: BodyModel, mesh: UnionMesh) -> NDArray[np.uint8]:
     out[body] = np.where(inner, LAYER["cavity"], np.where(lips, LAYER["lips"], LAYER["skin"]))
     names = {
         anatomy.LEFT_EYE: "eyes", anatomy.RIGHT_EYE: "eyes", anatomy.TONGUE: "tongue", anatomy.UPPER_TEETH: "teeth",
-        anatomy.LOWER_TEETH: "teeth", anatomy.SHELL: "shell", anatomy.CARD: "card",
+        anatomy.LOWER_TEETH: "teeth", anatomy.SHELL: "shell", anatomy.CARD: "card", anatomy.ARM: "hands",
     }  # fmt: skip
     for p, name in names.items():
         out[part == p] = LAYER[name]
@@ -189,7 +219,8 @@ class _Scatter:
 def _hidden(model, o, mesh, points, depth, spacing, random) -> _Scatter:  # type: ignore[no-untyped-def]
     """Scatter on all that can hide where the photo does not see the surface, or sees it edge-on."""
     faces = mesh.skin.faces
-    candidates = np.flatnonzero((mesh.part != anatomy.SHELL) | mesh.occluder)
+    sheet = np.isin(mesh.part, [anatomy.SHELL, anatomy.ARM])
+    candidates = np.flatnonzero(~sheet | mesh.occluder)
     tri = points[faces[candidates]]
     normal = np.cross(tri[:, 1] - tri[:, 0], tri[:, 2] - tri[:, 0])
     area = np.linalg.norm(normal, axis=1) / 2
@@ -207,7 +238,7 @@ def _hidden(model, o, mesh, points, depth, spacing, random) -> _Scatter:  # type
     seen = inside & (depth[q[:, 1], q[:, 0]] > X[:, 2] - SEEN_BEHIND)  # by depth: sub-pixel triangles never win the ids
     n = normal[at] / (np.linalg.norm(normal[at], axis=1, keepdims=True) + 1e-15)
     cosine = np.abs((n * X).sum(1)) / np.linalg.norm(X, axis=1)
-    shell = mesh.part[candidates[at]] == anatomy.SHELL
+    shell = sheet[candidates[at]]
     keep = ~seen | (cosine < GRAZING) & ~shell
     keep &= ~inside | (o.alpha[q[:, 1], q[:, 0]] >= np.where(shell, CERTAIN, SOFT))
     at, r, X, pixel = at[keep], r[keep], X[keep], pixel[keep]
@@ -227,7 +258,7 @@ def _hidden_spacing(model: BodyModel, mesh: UnionMesh, faces: NDArray) -> F64:
     inner = np.zeros(len(faces), bool)
     inner[skin] = a.inner_mouth[corners[skin]].any(1)
     out[inner | ~skin] = HIDDEN_INSIDE
-    out[part == anatomy.SHELL] = HIDDEN_SHELL
+    out[np.isin(part, [anatomy.SHELL, anatomy.ARM])] = HIDDEN_SHELL
     return out
 
 

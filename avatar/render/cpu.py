@@ -185,6 +185,12 @@ class Rasterizer:
         self._frame(self._yuv, camera, resolve)
         return out
 
+    @property
+    def hit(self) -> NDArray[np.bool_]:
+        """(H, W) pixels of the last picture that lie on the occluder."""
+        assert self._picture is not None
+        return np.asarray(self._picture.depth[:, : self._picture.width] > 0)
+
     def close(self) -> None:
         """End the threads; the rasterizer cannot be used afterwards."""
         if self._pool is not None:

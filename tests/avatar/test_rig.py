@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from avatar.asset import Avatar, State
+from avatar.limbs import frames
 from avatar.rig import KNEE, Rig, compose, soft_clamp
 from models import motion
 from models.motion import FACE_GROUP, GROUPS, HEAD, JAW, JOINT, LEFT_EYE, NECK, A, Motion
@@ -177,8 +178,21 @@ def test_arms_are_absolute_and_stay_put_unless_spoken_of(avatar: Avatar) -> None
     s = Rig(avatar).state(m)
     np.testing.assert_allclose(s.pose[j], m.pose[j], atol=1e-6)
     np.testing.assert_allclose(s.pose[JOINT["left_shoulder"]], 0, atol=1e-6)
-    limited = replace(avatar, limits={"left_elbow": ((-0.1, 0.1), (-0.3, 0.3), (-0.1, 0.1))})
-    assert -0.3 <= Rig(limited).state(m).pose[j][1] < -0.28
+
+
+def test_limits_of_an_arm_are_about_the_photos_axes(avatar: Avatar) -> None:
+    j = JOINT["left_elbow"]
+    pose = avatar.photo.pose.copy()
+    pose[JOINT["left_shoulder"]] = (0.2, -0.4, -1.1)
+    photo = replace(avatar.photo, pose=pose)
+    limited = replace(avatar, photo=photo, neutral=photo, limits={"left_elbow": ((0, 0), (0, 0), (-0.3, 0.3))})
+    frame = frames(pose, avatar.mesh.parents)[j]
+    m = live()
+    m.weight[GROUPS.index("arms")] = 1
+    for turn, kept in (((0, 0, 1.0), (0, 0, 0.295)), ((0.5, 0.5, 0), (0, 0, 0)), ((0, 0, -0.1), (0, 0, -0.1))):
+        m.pose[j] = compose(pose[j], frame.T @ np.array(turn))[0]
+        found = frame @ compose(-pose[j], Rig(limited).state(m).pose[j])[0]
+        np.testing.assert_allclose(found, kept, atol=0.01)
 
 
 def own_expression(avatar: Avatar, values: F32, sha: str | None = None) -> Motion:

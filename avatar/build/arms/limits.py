@@ -1,0 +1,105 @@
+"""How far each arm may go: the extremes are drawn, and shrunk until nothing tears.
+
+Each joint and direction alone first, then all joints together as a gesture moves them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from avatar.asset import Avatar, State
+from avatar.build.arms.tear import TearGauge
+from avatar.limbs import ARM_JOINTS, FINGERS, FORESHORTENED, FREE, Gesture, Limbs, Turn, still
+from models.motion import JOINT
+
+Limits = dict[str, tuple[tuple[float, float], ...]]
+
+# rad, to either side, about the photo's x, y, z: asked for where nothing tears.
+MOST = {
+    FREE: {"shoulder": (0.10, 0.10, 0.21), "elbow": (0.18, 0.14, 0.35), "wrist": (0.21, 0.14, 0.26)},
+    FORESHORTENED: {"shoulder": (0.0, 0.0, 0.0), "elbow": (0.0, 0.0, 0.0), "wrist": (0.10, 0.10, 0.10)},
+}  # fmt: skip
+MOST_CURL = 0.4  # rad of each finger joint, to either side
+BARE, STRETCHED = 0.002, 0.004  # of tear.Tear, allowed
+SHARES = (1.0, 0.8, 0.6, 0.4, 0.25)  # of the most, tried in turn; nothing where all tear
+TOGETHER = 0.85  # factor on all of an arm's limits while their combinations tear
+LEAST = 0.15  # share of the most below which an arm is left still
+
+
+def find(avatar: Avatar) -> Limits:
+    """Limits of all joints of both arms, for an avatar that has its Gaussians."""
+    limits: Limits = still("left") | still("right")
+    limbs = Limbs(avatar)
+    sides = [s for s in ("left", "right") if limbs.moves(s)]
+    if not sides:
+        return limits
+    gauge = TearGauge(avatar)
+    try:
+        for side in sides:
+            limits |= _of_arm(avatar, limbs, gauge, side)
+    finally:
+        gauge.close()
+    return limits
+
+
+def _of_arm(avatar: Avatar, limbs: Limbs, gauge: TearGauge, side: str) -> Limits:
+    most = MOST[limbs.kind[side]]
+    found = {name: np.zeros((3, 2)) for name in ARM_JOINTS}
+    curl = np.zeros(2)
+
+    def tears(gesture: Gesture) -> bool:
+        return not gauge(state(avatar, limbs, side, gesture)).within(BARE, STRETCHED)
+
+    for name in ARM_JOINTS:
+        for axis in range(3):
+            for way in (0, 1):
+                end = most[name][axis] * (1 if way else -1)
+                found[name][axis, way] = end * _share(Gesture({name: _about(axis, end)}), tears) if end else 0.0
+    for way, end in ((0, -MOST_CURL), (1, MOST_CURL)):
+        curl[way] = end * _share(Gesture(fingers=end), tears)
+    together = 1.0
+    while together > LEAST and any(tears(g.scaled(together)) for g in corners(found, curl)):
+        together *= TOGETHER
+    together = together if together > LEAST else 0.0
+    return _named(side, {k: v * together for k, v in found.items()}, curl * together)
+
+
+def _about(axis: int, angle: float) -> Turn:
+    x, y, z = (angle if a == axis else 0.0 for a in range(3))
+    return x, y, z
+
+
+def _share(gesture: Gesture, tears: Callable[[Gesture], bool]) -> float:
+    """The largest of SHARES of a gesture at which nothing tears, or 0."""
+    return next((s for s in SHARES if not tears(gesture.scaled(s))), 0.0)
+
+
+def corners(turns: dict[str, np.ndarray], curl: np.ndarray) -> Iterator[Gesture]:
+    """All joints at their ends at once: within the picture to both sides, and out of it to both sides, fingers bent
+    and stretched."""
+    for way in (0, 1):
+        for bent in (0, 1):
+            yield Gesture({k: (0.0, 0.0, float(v[2, way])) for k, v in turns.items()}, float(curl[bent]))
+        yield Gesture({k: (float(v[0, way]), float(v[1, way]), 0.0) for k, v in turns.items()})
+
+
+def state(avatar: Avatar, limbs: Limbs, side: str, gesture: Gesture) -> State:
+    """The photo's state with one arm moved, whatever the avatar's limits."""
+    pose = avatar.photo.pose.copy()
+    joints = [JOINT[name] for name in still(side)]
+    pose[joints] = limbs.motion(0.0, {side: gesture}).pose[joints]
+    return replace(avatar.photo, pose=pose)
+
+
+def _named(side: str, turns: dict[str, np.ndarray], curl: np.ndarray) -> Limits:
+    pair = lambda ends: (float(ends[0]), float(ends[1]))  # noqa: E731
+    out: Limits = {f"{side}_{name}": tuple(pair(axis) for axis in v) for name, v in turns.items()}
+    # Bending is about -z of a left finger, +z of a right one.
+    z = pair(curl) if side == "right" else (-float(curl[1]), -float(curl[0]))
+    for finger in FINGERS:
+        for k in (1, 2, 3):
+            out[f"{side}_{finger}{k}"] = ((0.0, 0.0), (0.0, 0.0), z)
+    return out

@@ -1,0 +1,239 @@
+"""Whose is each pixel: the trunk's, the left or the right arm's; and the picture of the trunk as if without the arms.
+
+Watershed on the smoothed photo (Meyer 1992) grows the fitted bones and what is surely trunk towards each other. Near
+the joint that an arm hangs on, its pixels stay with the trunk as well: both layers show the same there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import distance_transform_edt
+
+from avatar.build.arms.classify import Arm
+from avatar.build.arms.fit import ArmFit
+from avatar.build.kinematics import F64
+from avatar.build.observe import Observation
+from avatar.limbs import FREE
+from models.matting import push_pull
+from models.person import FACE_OVAL, LEFT_HIP, LEFT_SHOULDER, RIGHT_HIP, RIGHT_SHOULDER
+
+TRUNK = 1
+LABEL = {"left": 2, "right": 3}
+
+# Radii in metres of what is surely an arm's, and of what may be.
+CORE_ARM, CORE_FINGER = 0.0225, 0.008
+NEAR_UPPER, NEAR_FORE, NEAR_FINGER = 0.10, 0.065, 0.018
+SHOULDER = 0.09  # m: radius of the shoulder, over which its joint takes hold of the upper arm
+HAND_HOLD = (0.012, 0.05)  # m from the hand's bones: rigid with the hand up to, still with the trunk from
+SHARED = 0.75  # sway under which a pixel belongs to the trunk as well
+CONTACT = 3  # px beside a cut whose colours may be the other's
+BESIDE = 5  # px from the trunk within which arm pixels certainly hide trunk
+
+RADIUS_ARM, RADIUS_HAND = 0.05, 0.02  # m from a bone to the arm's surface
+
+HAND_BONES = tuple(
+    (a, b) for f in range(5) for a, b in zip((0, *range(1 + 4 * f, 4 + 4 * f)), range(1 + 4 * f, 5 + 4 * f))
+)
+PALM = (0, 5, 9, 13, 17)
+
+
+@dataclass(frozen=True)
+class Region:
+    """An arm's part of the picture."""
+
+    arm: Arm
+    mask: NDArray[np.bool_]  # (H, W) its pixels
+    sway: NDArray[np.float32]  # (H, W) 0..1: 0 hangs with the trunk, 1 moves with the arm
+    per_metre: F64  # (3,) px at shoulder, elbow, wrist
+
+    @property
+    def fit(self) -> ArmFit:
+        assert self.arm.fit is not None
+        return self.arm.fit
+
+
+def split(o: Observation, moving: list[Arm], body: NDArray[np.bool_]) -> tuple[Observation, list[Region]]:
+    """The observation of the trunk without its moving arms, filled where they hid it; and the arms' regions.
+
+    body (H, W): where the fitted body without its arms lies.
+    """
+    if not moving:
+        return o, []
+    label = owners(o, moving)
+    regions = []
+    for arm in moving:
+        assert arm.fit is not None
+        per_metre = o.camera.focal / -arm.fit.points[:, 2]
+        sway = _sway(o, arm.fit, arm.kind, per_metre)
+        regions.append(Region(arm, label == LABEL[arm.side], sway, per_metre))
+    return _trunk(o, label, regions, body), regions
+
+
+def draw_line(picture: NDArray, a: NDArray, b: NDArray, value: int, width: float) -> None:
+    p, q = (np.round(x).astype(int).tolist() for x in (a, b))
+    cv2.line(picture, p, q, value, max(round(width), 1))
+
+
+def owners(o: Observation, moving: list[Arm]) -> NDArray[np.int32]:
+    """(H, W) 0 background, TRUNK, or LABEL of a side."""
+    alpha, shape = o.alpha, o.alpha.shape
+    near, core = np.zeros(shape, np.uint8), np.zeros(shape, np.uint8)
+    for arm in moving:
+        _draw(o, arm, near, core)
+    marker = np.zeros(shape, np.int32)
+    marker[alpha < 0.15] = 4
+    sure = ((torso(o) > 0) | (alpha > 0.9)) & (near == 0) & (core == 0)
+    marker[sure] = TRUNK
+    arms = (core > 1) & (alpha > 0.3)
+    marker[arms] = core[arms]
+    label = cv2.watershed(cv2.bilateralFilter(o.rgb, 7, 30, 3), marker)
+    label = _nearest(np.where(label < 1, 0, label), label < 1)
+    label = _nearest(label, label == 4)  # the soft fringe belongs to what it is the fringe of
+    label = cv2.medianBlur(label.astype(np.uint8), 9 if min(shape) > 300 else 5).astype(np.int32)
+    label = np.where(arms, core, label)
+    return np.where(alpha > 0.02, _without_strays(o, label), 0)
+
+
+def _draw(o: Observation, arm: Arm, near: NDArray, core: NDArray) -> None:
+    """An arm's bones into the two maps."""
+    f = arm.fit
+    assert f is not None
+    code, hand = LABEL[arm.side], f.hand_pixels
+    px = o.camera.focal / -f.points[:, 2]
+    shoulder, elbow = f.pixels[:2]
+    if arm.kind == FREE:
+        way = elbow - shoulder
+        length = float(np.linalg.norm(way)) + 1e-6
+        start = shoulder + way / length * min(0.05 * px[0], 0.3 * length)
+        draw_line(near, shoulder, elbow, 1, 2 * NEAR_UPPER * px[0])
+        draw_line(core, start, elbow, code, 2 * CORE_ARM * px[0])
+        draw_line(near, elbow, hand[0], 1, 2 * NEAR_FORE * px[1])
+        draw_line(core, elbow, hand[0], code, 2 * CORE_ARM * px[1])
+    else:
+        middle = (elbow + hand[0]) / 2
+        draw_line(near, middle, hand[0], 1, 2 * NEAR_FORE * px[2])
+        draw_line(core, middle, hand[0], code, 2 * CORE_ARM * px[2])
+    for a, b in HAND_BONES:
+        draw_line(near, hand[a], hand[b], 1, 2 * NEAR_FINGER * px[2])
+        draw_line(core, hand[a], hand[b], code, 2 * CORE_FINGER * px[2])
+    cv2.fillConvexPoly(core, cv2.convexHull(np.round(hand[list(PALM)]).astype(np.int32)), code)
+
+
+def torso(o: Observation) -> NDArray[np.uint8]:
+    """(H, W) 1 inside the quadrangle of shoulders and hips, drawn in a little, and on the face."""
+    out = np.zeros(o.alpha.shape, np.uint8)
+    assert o.person.body is not None
+    c = o.person.body.keypoints[[LEFT_SHOULDER, RIGHT_SHOULDER, RIGHT_HIP, LEFT_HIP], :2]
+    cv2.fillConvexPoly(out, np.round(c + (c.mean(0) - c) * 0.12).astype(np.int32), 1)
+    cv2.fillConvexPoly(out, cv2.convexHull(o.landmarks[list(FACE_OVAL)].astype(np.int32)), 1)
+    return out
+
+
+def _nearest(label: NDArray, unknown: NDArray) -> NDArray:
+    """label with unknown places taking the nearest known one."""
+    if not unknown.any() or unknown.all():
+        return label
+    _, (y, x) = distance_transform_edt(unknown, return_indices=True)
+    return np.asarray(label[y, x])
+
+
+def _without_strays(o: Observation, label: NDArray) -> NDArray:
+    """Pieces of trunk that do not hang together with the face go to what is next to them."""
+    trunk = (label == TRUNK) & (o.alpha > 0.3)
+    _, piece = cv2.connectedComponents(trunk.astype(np.uint8))
+    H, W = label.shape
+    p = o.landmarks[:468].astype(int).clip(0, [W - 1, H - 1])
+    on_face = piece[p[:, 1], p[:, 0]]
+    on_face = on_face[on_face > 0]
+    if not len(on_face):
+        return label
+    main = piece == np.bincount(on_face).argmax()
+    stray = trunk & ~main
+    owned = _nearest(label, ~(main | (label >= 2)))
+    return np.where(stray, owned, label)
+
+
+def smoothstep(x: NDArray) -> NDArray:
+    x = np.clip(x, 0, 1)
+    return np.asarray(x * x * (3 - 2 * x))
+
+
+def to_segment(x: NDArray, y: NDArray, a: NDArray, b: NDArray) -> tuple[NDArray, NDArray]:
+    """Distance of points (x, y) to the segment a-b, and how far along it (0..1) they are nearest."""
+    d = b - a
+    t = np.clip(((x - a[0]) * d[0] + (y - a[1]) * d[1]) / (float(d @ d) + 1e-9), 0, 1)
+    return np.hypot(x - a[0] - t * d[0], y - a[1] - t * d[1]), t
+
+
+def _sway(o: Observation, f: ArmFit, kind: str, px: F64) -> NDArray[np.float32]:
+    H, W = o.alpha.shape
+    yy, xx = np.mgrid[0:H, 0:W].astype(np.float32) + 0.5
+    if kind == FREE:
+        shoulder, elbow = f.pixels[:2]
+        way = (elbow - shoulder) / (np.linalg.norm(elbow - shoulder) + 1e-6)
+        radius = SHOULDER * px[0]
+        along = ((xx - shoulder[0]) * way[0] + (yy - shoulder[1]) * way[1]) / radius
+        away = np.hypot(xx - shoulder[0], yy - shoulder[1]) / radius
+        # A raised forearm or hand, too, may lie before the shoulder in the picture.
+        upper = to_segment(xx, yy, shoulder, elbow)[0] / px[0] - RADIUS_ARM
+        lower = to_segment(xx, yy, elbow, f.pixels[2])[0] / px[1] - RADIUS_ARM
+        for a, b in HAND_BONES:
+            lower = np.minimum(lower, to_segment(xx, yy, f.hand_pixels[a], f.hand_pixels[b])[0] / px[2] - RADIUS_HAND)
+        other = smoothstep((upper - lower) / RADIUS_HAND + 0.5)
+        held = np.maximum(smoothstep((along + 0.45) / 1.45), smoothstep((away - 1.2) / 0.6))
+        return np.maximum(held, other).astype(np.float32)
+    bones = np.ones((H, W), np.uint8)
+    hand = f.hand_pixels
+    for a, b in HAND_BONES[1:]:  # not the bone to the thumb's root: that lies at the wrist
+        if 0 not in (a, b):
+            draw_line(bones, hand[a], hand[b], 0, 1)
+    cv2.fillConvexPoly(bones, cv2.convexHull(np.round(hand[list(PALM)]).astype(np.int32)), 0)
+    away = cv2.distanceTransform(bones, cv2.DIST_L2, 5) / px[2]
+    low, high = HAND_HOLD
+    toward = np.clip(1 - (away - low) / (high - low), 0, 1)
+    return smoothstep(toward).astype(np.float32)
+
+
+def _trunk(o: Observation, label: NDArray, regions: list[Region], body: NDArray[np.bool_]) -> Observation:
+    """The observation with alpha and colours of the trunk alone."""
+    alpha, trunk = o.alpha, (label == TRUNK) & (o.alpha > 0.5)
+    arms = label >= 2
+    shared = np.zeros(alpha.shape, bool)
+    for r in regions:
+        close = _reach(o, r)
+        shared |= r.mask & (r.sway < SHARED) & close
+    fill = _hidden_trunk(trunk, arms, body) | shared
+    soft = cv2.GaussianBlur((fill & arms | trunk).astype(np.float32), (0, 0), 1.2)
+    inner = np.where(shared, alpha, np.clip(1.6 * soft, 0, 1))
+    new = np.where(arms, np.where(fill, inner, np.clip(2 * soft - 0.6, 0, 1) * np.minimum(alpha, 1)), alpha)
+    cut = arms & ~shared
+    beside = distance_transform_edt(~cut) < CONTACT
+    known = ((trunk & (alpha > 0.9)) & ~beside) | (shared & (alpha > 0.9))
+    far = push_pull(o.foreground, known.astype(np.float32))
+    foreground = np.where(cut[..., None], far, o.foreground)
+    return replace(o, alpha=new.astype(np.float32), foreground=foreground.astype(np.float32))
+
+
+def _reach(o: Observation, r: Region) -> NDArray[np.bool_]:
+    """(H, W) near the joint that the arm hangs on; a raised hand, too, may lie before the shoulder in the picture."""
+    if r.arm.kind != FREE:
+        return np.ones(o.alpha.shape, bool)
+    H, W = o.alpha.shape
+    yy, xx = np.mgrid[0:H, 0:W]
+    x, y = r.fit.pixels[0]
+    return np.asarray(np.hypot(xx + 0.5 - x, yy + 0.5 - y) < 1.3 * SHOULDER * r.per_metre[0])
+
+
+def _hidden_trunk(trunk: NDArray, arms: NDArray, body: NDArray) -> NDArray[np.bool_]:
+    """Arm pixels behind which there is trunk: the fitted body, or trunk on both sides in their row, or very near."""
+    left = np.maximum.accumulate(trunk, 1)
+    right = np.maximum.accumulate(trunk[:, ::-1], 1)[:, ::-1]
+    fill = arms & ((left & right) | body | (distance_transform_edt(~trunk) < BESIDE))
+    r = 6 if min(trunk.shape) > 300 else 3
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * r + 1, 2 * r + 1))
+    together = cv2.morphologyEx((fill | trunk).astype(np.uint8), cv2.MORPH_OPEN, disc)
+    return np.asarray((cv2.GaussianBlur(together.astype(np.float32), (0, 0), 4) > 0.5) & arms)

@@ -1,0 +1,69 @@
+"""What becomes of a photo's arms, found before the mesh is built: classes, fits, regions, the trunk's own picture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from avatar.build.arms import classify, gaps, owner, sheet
+from avatar.build.arms.classify import MOVING, Arm
+from avatar.build.arms.fit import chain
+from avatar.build.arms.owner import Region
+from avatar.build.arms.sheet import Sheet
+from avatar.build.fit import Fit
+from avatar.build.kinematics import F64
+from avatar.build.observe import Observation
+from avatar.build.refine import Refined
+from avatar.limbs import FREE
+from avatar.render import cpu
+from models.body import BodyModel
+
+OF_ARM = 0.55  # weight of an arm's joints from which a vertex goes with the arm's sheet, not with the body
+
+
+@dataclass(frozen=True)
+class Plan:
+    arms: tuple[Arm, Arm]  # left, right
+    photo: Observation  # with the matte opened between the moving arms and their fingers
+    trunk: Observation  # the same as if without its moving arms
+    regions: tuple[Region, ...]  # of the moving arms
+    dropped: NDArray[np.bool_]  # (V,) body vertices that sheets stand for
+
+    def pose(self, pose: F64) -> F64:
+        """(55, 3) with the moving arms as in the photo."""
+        out = pose.copy()
+        for r in self.regions:
+            joints = chain(r.arm.side)
+            out[joints] = r.fit.pose[joints]
+        return out
+
+    def joints(self, joints: NDArray) -> NDArray:
+        """(55, 3) m at rest with the moving arms' bones at their lengths."""
+        out = joints.copy()
+        for r in self.regions:
+            own = chain(r.arm.side)
+            out[own] = r.fit.joints[own] + (joints[own[0]] - r.fit.joints[own[0]])
+        return out
+
+    def sheets(self, trunk_depth: NDArray) -> list[Sheet]:
+        """trunk_depth (H, W) m; inf where the trunk is not."""
+        return [sheet.build(self.photo, r, trunk_depth) for r in self.regions]
+
+
+def plan(model: BodyModel, o: Observation, fit: Fit, refined: Refined) -> Plan:
+    arms = classify.classify(model, o, fit)
+    moving = [a for a in arms if a.kind in MOVING]
+    o = gaps.open_gaps(o, moving)
+    limbs = [j for a in arms for j in chain(a.side)[1:]]
+    trunk_faces = model.faces[(model.weights[:, limbs].sum(1) < 0.4)[model.faces].all(1)]
+    depth, _ = cpu.zbuffer(o.camera.project(refined.vertices), trunk_faces, o.camera.width, o.camera.height)
+    body = cv2.erode(np.isfinite(depth).astype(np.uint8) & (o.alpha > 0.5), np.ones((3, 3))) > 0
+    trunk, regions = owner.split(o, moving, body)
+    dropped = np.zeros(len(model.v_template), bool)
+    for r in regions:
+        if r.arm.kind == FREE:
+            dropped |= model.weights[:, chain(r.arm.side)[1:]].sum(1) > OF_ARM
+    return Plan(arms, o, trunk, tuple(regions), dropped)

@@ -1,0 +1,85 @@
+"""Does a moved arm tear? Counted on the drawn picture and on the mesh, against the photo's own state.
+
+- bare: occluder pixels with next to no weight, of the arms' pixels. Something hides what is behind it, and nothing
+  draws it.
+- stretched: hiding triangles of the arms with an edge more than STRETCH times as long as in the photo, of all of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from avatar.asset import Avatar, State
+from avatar.build.anatomy import ARM
+from avatar.render import cpu
+from avatar.render.contract import Camera
+from models.skinning import F32, Poser
+
+BARE_WEIGHT = 0.2  # an occluder pixel with less is bare
+STRETCH = 3.0
+MARGIN = 0.35  # of the arms' box that is looked at around it
+
+
+@dataclass(frozen=True)
+class Tear:
+    bare: float
+    stretched: float
+
+    def within(self, bare: float, stretched: float) -> bool:
+        return self.bare <= bare and self.stretched <= stretched
+
+
+class TearGauge:
+    """Measures states of one avatar that has moving arms. Not for two threads at once."""
+
+    def __init__(self, avatar: Avatar) -> None:
+        """Raises ValueError where no arm moves."""
+        self.avatar = avatar
+        arm = avatar.part == ARM
+        if not arm.any():
+            raise ValueError("this avatar has no arm that moves")
+        self._poser = Poser(avatar.mesh)
+        self._rasterizer = cpu.Rasterizer(avatar, threads=1)
+        self._solid = avatar.mesh.faces[arm & avatar.occluder]
+        rest = self._vertices(avatar.photo)
+        self.camera = _around(avatar.camera, avatar.camera.project(rest[np.unique(avatar.mesh.faces[arm])]))
+        self._edges = np.maximum(_edges(rest, self._solid), 1e-4)
+        _, ids = cpu.zbuffer(self.camera.project(rest), avatar.mesh.faces, self.camera.width, self.camera.height)
+        self._pixels = int(arm[ids[ids >= 0]].sum())
+        self._usual = self._count(rest)
+
+    def close(self) -> None:
+        self._rasterizer.close()
+
+    def __call__(self, state: State) -> Tear:
+        """Against the photo's state."""
+        v = self._vertices(state)
+        bare = max(0, self._count(v) - self._usual) / max(self._pixels, 1)
+        return Tear(bare, float((_edges(v, self._solid) > STRETCH * self._edges).any(1).mean()))
+
+    def _vertices(self, state: State) -> F32:
+        s = state
+        return self._poser(s.pose, s.expression, s.translation, (s.correction, self.avatar.correction))
+
+    def _count(self, vertices: F32) -> int:
+        drawn = self._rasterizer.draw(vertices, self.camera)
+        return int((self._rasterizer.hit & (drawn[..., 3] < BARE_WEIGHT)).sum())
+
+
+def _edges(vertices: F32, faces: NDArray) -> NDArray[np.float32]:
+    """(f, 3) m."""
+    t = vertices[faces]
+    return np.linalg.norm(t - np.roll(t, 1, axis=1), axis=2)
+
+
+def _around(camera: Camera, pixels: NDArray) -> Camera:
+    """The part of the picture about points (n, 3), and a margin."""
+    low, high = pixels[:, :2].min(0), pixels[:, :2].max(0)
+    margin = MARGIN * (high - low).max()
+    x0, y0 = np.maximum(np.floor(low - margin), 0)
+    x1, y1 = np.minimum(np.ceil(high + margin), [camera.width, camera.height])
+    w, h = max(int(x1 - x0), 8), max(int(y1 - y0), 8)
+    return camera.window(float(x0), float(y0), w, w, h)
