@@ -22,7 +22,7 @@ REFERENCE = "numba baseline rasterizer"
 ALLOWED = 1.2
 SMALL = 0.15  # ms, under which a stage is not compared
 RUNS = 3
-SHORT = ("project", "prepass", "resolve")
+SHORT = ("project", "prepass", "bin", "tiles", "resolve")
 OWN_THREAD = ("motion", "rig", "encode ultrafast", "encode superfast")  # stages that the calling thread does alone
 
 

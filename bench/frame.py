@@ -1,4 +1,7 @@
-"""Times of a frame: motion, rig, project, prepass, splat, resolve, total, encode; ratios to plain implementations.
+"""Times of a frame: motion, rig, project, prepass, bin, tiles, resolve, total, encode; ratios to plain implementations.
+
+project: vertices to the screen; prepass: depth; bin: Gaussians to the screen and into tiles; tiles: their sums;
+resolve: sums to I420.
 
 Times depend on the machine and on what else it does; ratios are taken within one run, stages and yardsticks in turn.
 """
@@ -34,7 +37,7 @@ COUNTS = (40_000, 80_000, 120_000)
 SIZES = ((512, 512), (720, 1280), (1280, 720))
 MAIN = (80_000, (512, 512), 2)
 FPS = 30
-STAGES = ("motion", "rig", "project", "prepass", "splat", "resolve", "total")
+STAGES = ("motion", "rig", "project", "prepass", "bin", "tiles", "resolve", "total")
 Figures = dict[str, dict[str, float]]
 
 

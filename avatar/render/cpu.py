@@ -1,11 +1,12 @@
-"""The compositing rule on a CPU: numba kernels over row bands, one Python thread to a band.
+"""The compositing rule on a CPU: numba kernels on a few Python threads.
 
-A frame has two phases, each cut into bands of rows so that threads never write the same pixel: the depth pre-pass, then
-splatting and resolving. Bands follow the work measured in the frame before. Every pixel sums its Gaussians in the
-same order whatever the number of threads, so that the picture does not depend on it. Threads wait on futures and never
-spin.
+A frame has three phases. The depth pre-pass is cut into bands of rows that follow the work measured in the frame
+before. Then threads claim segments of triangles, project their Gaussians and sort them into tiles of 64 pixels; then
+they claim tiles, sum each and resolve it. Every pixel sums its Gaussians in the same order whatever the number of
+threads, so that the picture does not depend on it. Threads wait on futures and never spin.
 """
 
+# mypy: disable-error-code="call-arg"
 from __future__ import annotations
 
 import itertools
@@ -27,6 +28,7 @@ from avatar.render.simd import LANES
 from models.skinning import F32, I32
 
 U8 = NDArray[np.uint8]
+SEGMENT = 2048  # Gaussians that a thread takes at a time
 PADDING = 16  # columns past the row's end that eight lanes may touch; keeps rows apart in the cache, too
 MAX_SIDE = 8192
 
@@ -60,6 +62,7 @@ class _Scene:
     records: F32  # (N, RECORD)
     start: I32  # (U + 1,) first Gaussian of each used face
     corners: I32  # (U, 3) its vertices
+    segments: I32  # (S + 1,) used faces at which segments of about SEGMENT Gaussians begin
 
 
 def _pack(faces: I32, gaussians: Gaussians, colour: NDArray) -> _Scene:
@@ -73,7 +76,9 @@ def _pack(faces: I32, gaussians: Gaussians, colour: NDArray) -> _Scene:
     layer = g.layer[order]
     r[:, K.TOLERANCE], r[:, K.FRINGE], r[:, K.DEFICIT] = TOLERANCE[layer], FRINGE[layer], 1 - g.opacity[order]
     r[:, K.C0 :] = colour[order]
-    return _Scene(order, r, np.append(start, g.count).astype(np.int32), np.ascontiguousarray(faces[used], np.int32))
+    first = np.append(start, g.count).astype(np.int32)
+    segments = np.searchsorted(first, np.arange(0, g.count + SEGMENT, SEGMENT)).clip(0, len(used)).astype(np.int32)
+    return _Scene(order, r, first, np.ascontiguousarray(faces[used], np.int32), np.unique(segments))
 
 
 def _check_gaussians(g: Gaussians, faces: int) -> None:
@@ -99,19 +104,16 @@ class _Picture:
     def __init__(self, width: int, height: int) -> None:
         if not (0 < width <= MAX_SIDE and 0 < height <= MAX_SIDE):
             raise ValueError(f"picture size {width}x{height}: both sides must be 1 to {MAX_SIDE}")
-        stride = (width + LANES + PADDING - 1) // PADDING * PADDING
-        stride += PADDING if stride // PADDING % 2 == 0 else 0  # an odd number of cache lines: planes do not alias
+        stride = (width + 2 * LANES + PADDING - 1) // PADDING * PADDING
+        stride += PADDING if stride // PADDING % 2 == 0 else 0  # an odd number of cache lines: rows do not alias
         self.width, self.height = width, height
         self.depth = np.zeros((height, stride), np.float32)
-        self.sums = np.zeros((height, 10, stride), np.float32)
-        blocks = -(-height // K.BLOCK)
-        self.extent = np.zeros((2, blocks, 2), np.int32)
-        self.extent[:, :, 0] = width
-        self.work = np.zeros(blocks, np.int32)
-        self.cost: NDArray[np.floating] = np.ones(blocks)
+        self.tiles = -(-width // K.TILE_W) * -(-height // K.TILE_H)
+        self.work = np.zeros(-(-height // K.BLOCK), np.int32)
+        self.cost: NDArray[np.floating] = np.ones(len(self.work))
 
     def bands(self, n: int) -> list[tuple[int, int]]:
-        """n row ranges, cut at blocks, that cost about the same."""
+        """n row ranges, cut at blocks, whose depth costs about the same to draw."""
         total = np.append(0, np.cumsum(self.cost))
         cut = np.searchsorted(total, total[-1] * np.arange(1, n) / n)
         edges = [0, *(min(int(c) * K.BLOCK, self.height) for c in cut), self.height]
@@ -119,8 +121,45 @@ class _Picture:
 
     def measure(self) -> None:
         """Make next frame's bands from this frame's work."""
-        self.cost = self.work + 0.02 * self.width * K.BLOCK  # resolving a pixel costs about .02 of a Gaussian's row
+        self.cost = self.work + 1.0
         self.work[:] = 0
+
+
+class _Bins:
+    """A scene's items and their tiles, for one picture size."""
+
+    def __init__(self, scene: _Scene, tiles: int) -> None:
+        n, segments = len(scene.records), len(scene.segments) - 1
+        self.items = np.zeros((n, K.ITEM), np.float32)
+        self.tile = np.zeros(n, np.int32)
+        self.head = np.zeros((segments, tiles + 1), np.int32)
+        self.place = np.zeros((segments, 2 * SEGMENT + K.AHEAD), np.int32)
+
+    def arrays(self) -> tuple[NDArray, ...]:
+        """In the order of the kernels' arguments."""
+        return self.items, self.head, self.place
+
+    def enough(self) -> bool:
+        """Did every segment find room for its places? Otherwise there is now, and they are to be filled again."""
+        most = int(self.head[:, -1].max(initial=0))
+        if most <= self.place.shape[1] - K.AHEAD:
+            return True
+        self.place = np.zeros((len(self.head), most + most // 4 + K.AHEAD), np.int32)
+        return False
+
+
+class _Scratch:
+    """What a thread needs for one tile."""
+
+    def __init__(self) -> None:
+        self.sums = np.zeros((K.TILE_H, 10, K.ROOM), np.float32)
+        self.extent = np.zeros((K.TILE_H // K.BLOCK, 2), np.int64)
+        self.lines = np.zeros((2, 4, K.ROOM), np.float32)
+        self.spent = np.zeros(1)  # s of splatting since it was last looked at
+
+    def arrays(self) -> tuple[NDArray, ...]:
+        """In the order of the kernels' arguments."""
+        return self.sums, self.extent, self.lines, self.spent
 
 
 class Rasterizer:
@@ -139,9 +178,10 @@ class Rasterizer:
         self._rgb: _Scene | None = None
         self._yuv: _Scene | None = None
         self._picture: _Picture | None = None
+        self._bins: tuple[_Scene, _Bins] | None = None  # of the scene that was drawn last
         self._camera = np.zeros((0, 3), np.float32)
         self._screen = np.zeros((0, 3), np.float32)
-        self._scratch = np.zeros((threads, 2, 4, 0), np.float32)
+        self._scratch = [_Scratch() for _ in range(threads)]
         self.times: dict[str, float] = {}  # s of the last frame's stages, each of its slowest thread
 
     def draw(self, vertices: F32, camera: Camera, out: F32 | None = None) -> F32:
@@ -154,10 +194,10 @@ class Rasterizer:
             raise ValueError(f"out is {out.dtype} {out.shape}, expected contiguous float32 {shape}")
         p = self._prepare(vertices, camera)
 
-        def resolve(i: int, first: int, last: int) -> None:
-            K.resolve_rgba(first, last, p.depth, p.sums, p.extent, self._scratch[i], out)
+        def tiles(claim: NDArray[np.int64], b: _Bins, s: _Scratch) -> None:
+            K.draw_rgba(claim, *b.arrays(), p.depth, *s.arrays(), out)
 
-        self._frame(self._rgb, camera, resolve)
+        self._frame(self._rgb, camera, tiles)
         return out
 
     def draw_i420(self, vertices: F32, camera: Camera, background: U8, out: U8) -> U8:
@@ -177,12 +217,10 @@ class Rasterizer:
         p = self._prepare(vertices, camera)
         flat_background, flat_out = background.reshape(-1), out.reshape(-1)
 
-        def resolve(i: int, first: int, last: int) -> None:
-            K.resolve_i420(
-                first, last, W, H, p.depth, p.sums, p.extent, flat_background, self._scratch[i], flat_out
-            )  # fmt: skip
+        def tiles(claim: NDArray[np.int64], b: _Bins, s: _Scratch) -> None:
+            K.draw_i420(claim, W, H, *b.arrays(), p.depth, *s.arrays(), flat_background, flat_out)
 
-        self._frame(self._yuv, camera, resolve)
+        self._frame(self._yuv, camera, tiles)
         return out
 
     @property
@@ -203,7 +241,7 @@ class Rasterizer:
         p = self._picture
         if p is None or (p.width, p.height) != (camera.width, camera.height):
             p = self._picture = _Picture(camera.width, camera.height)
-            self._scratch = np.zeros((self.threads, 2, 4, camera.width + LANES), np.float32)
+            self._bins = None
         if len(self._camera) != len(v):
             self._camera, self._screen = np.zeros_like(v), np.zeros_like(v)
         start = time.perf_counter()
@@ -211,41 +249,53 @@ class Rasterizer:
         self.times["project"] = time.perf_counter() - start
         return p
 
-    def _frame(self, scene: _Scene, camera: Camera, resolve: Callable[[int, int, int], None]) -> None:
-        p, (focal, cx, cy) = self._picture, _intrinsics(camera)
+    def _frame(
+        self, scene: _Scene, camera: Camera, tiles: Callable[[NDArray[np.int64], _Bins, _Scratch], None]
+    ) -> None:
+        p = self._picture
         assert p is not None
-        bands = p.bands(self.threads)
+        if self._bins is None or self._bins[0] is not scene:
+            self._bins = scene, _Bins(scene, p.tiles)
+        bins, bands = self._bins[1], p.bands(self.threads)
 
-        spent = np.zeros((3, self.threads))
+        def prepass(i: int, claim: NDArray[np.int64]) -> None:
+            K.draw_depth(self._screen, self._occluder, p.width, *bands[i], p.depth, p.work)
 
-        def prepass(i: int) -> None:
-            start = time.perf_counter()
-            K.draw_depth(self._screen, self._occluder, p.width, *bands[i], p.depth)
-            spent[0, i] = time.perf_counter() - start
-
-        def splat(i: int) -> None:
-            start = time.perf_counter()
-            K.splat(
-                scene.records, scene.start, scene.corners, self._camera, focal, cx, cy, p.width, p.height, *bands[i],
-                p.depth, p.sums, p.extent, p.work,
-            )  # fmt: skip
-            middle = time.perf_counter()
-            resolve(i, *bands[i])
-            spent[1:, i] = middle - start, time.perf_counter() - middle
-
-        self._run(prepass)
-        self._run(splat)
-        self.times |= dict(zip(("prepass", "splat", "resolve"), spent.max(1).tolist()))
+        self._run("prepass", prepass)
         p.measure()
+        while True:
+            self._run("bin", lambda i, claim: _bin(claim, scene, bins, p, self._camera, camera))
+            if bins.enough():
+                break
+        self._run("tiles", lambda i, claim: tiles(claim, bins, self._scratch[i]))
+        splatting = max(float(s.spent[0]) for s in self._scratch)
+        self.times |= {"tiles": splatting, "resolve": max(self.times["tiles"] - splatting, 0.0)}
+        for s in self._scratch:
+            s.spent[:] = 0
 
-    def _run(self, job: Callable[[int], None]) -> None:
-        """job(0..threads - 1), the first here and the others on the pool."""
+    def _run(self, stage: str, job: Callable[[int, NDArray[np.int64]], None]) -> None:
+        """job(0..threads - 1, claim), the first here and the others on the pool; notes the time of the slowest."""
+        claim, spent = np.zeros(1, np.int64), [0.0] * self.threads
+
+        def timed(i: int) -> None:
+            start = time.perf_counter()
+            job(i, claim)
+            spent[i] = time.perf_counter() - start
+
         others: list[Future[None]] = []
         if self._pool is not None:
-            others = [self._pool.submit(job, i) for i in range(1, self.threads)]
-        job(0)
+            others = [self._pool.submit(timed, i) for i in range(1, self.threads)]
+        timed(0)
         for f in others:
             f.result()
+        self.times[stage] = max(spent)
+
+
+def _bin(claim: NDArray[np.int64], s: _Scene, b: _Bins, p: _Picture, points: F32, camera: Camera) -> None:
+    K.project_and_bin(
+        claim, s.segments, s.records, s.start, s.corners, points, *_intrinsics(camera), p.width, p.height, p.depth,
+        b.items, b.tile, b.head, b.place,
+    )  # fmt: skip
 
 
 def _intrinsics(camera: Camera) -> tuple[np.float32, np.float32, np.float32]:
@@ -312,17 +362,21 @@ def weights(vertices: F32, faces: I32, occluder: NDArray[np.bool_], gaussians: G
     points, screen = np.zeros_like(v), np.zeros_like(v)
     _project(v, camera, points, screen)
     H, W = camera.height, camera.width
-    K.draw_depth(screen, np.ascontiguousarray(faces[occluder]), W, 0, H, p.depth)
+    K.draw_depth(screen, np.ascontiguousarray(faces[occluder]), W, 0, H, p.depth, p.work)
     depth = np.ascontiguousarray(p.depth[:, :W])
+    bins = _Bins(scene, p.tiles)
+    drawn = K.project_segment(
+        0, len(scene.corners), scene.records, scene.start, scene.corners, points, *_intrinsics(camera), W, H, depth,
+        bins.items, bins.tile, np.zeros(p.tiles + 1, np.int32),
+    )  # fmt: skip
     sums, factor = np.zeros((H, W, 4), np.float32), np.zeros((H, W, 2), np.float32)
     alpha = np.zeros((H, W), np.float32)
-    fixed = (scene.records, scene.order, scene.start, scene.corners, points, *_intrinsics(camera), depth)
-    none, no_value = np.zeros(0, np.int32), np.zeros(0, np.float32)
-    n = K.collect(*fixed, sums, factor, none, none, no_value)
+    fixed = (bins.items[:drawn], scene.order, depth, sums, factor)
+    n = K.collect(*fixed, np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(0, np.float32))
     K.collect_factors(sums, depth, factor, alpha)
     rows, cols, values = np.zeros(n, np.int32), np.zeros(n, np.int32), np.zeros(n, np.float32)
     if n:
-        K.collect(*fixed, sums, factor, rows, cols, values)
+        K.collect(*fixed, rows, cols, values)
     with np.errstate(divide="ignore"):
         return Weights(rows, cols, values, alpha, np.float32(1) / depth, gaussians.count)
 

@@ -8,6 +8,8 @@ on ARM. Addresses are byte addresses of float32 data, unaligned; eight floats fr
 
 from __future__ import annotations
 
+from time import CLOCK_MONOTONIC
+
 import numpy as np
 from llvmlite import ir
 from numba import types
@@ -187,6 +189,50 @@ def resolve_row8(typing, sums, plane, depth, out, out_plane):
                 for p, s in zip(result, (s0, s1, s2)):
                     v.store(fmul(s, ks), p)
                 v.store(solid, result[3])
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+@intrinsic
+def fetch_add(typing, address, step):
+    """Atomically add to the int64 at `address`; returns what was there before."""
+    signature = types.int64(types.int64, types.int64)
+
+    def generate(context, builder, signature, args):
+        pointer = builder.inttoptr(args[0], _I64.as_pointer())
+        return builder.atomic_rmw("add", pointer, args[1], "monotonic")
+
+    return signature, generate
+
+
+@intrinsic
+def seconds(typing):
+    """Seconds on a clock that only runs forward (POSIX clock_gettime), without the interpreter."""
+    signature = types.float64()
+
+    def generate(context, builder, signature, args):
+        kind = ir.FunctionType(_I32, [_I32, _I64.as_pointer()])
+        clock = cgutils.get_or_insert_function(builder.module, kind, "clock_gettime")
+        moment = cgutils.alloca_once(builder, _I64, 2)
+        builder.call(clock, [ir.Constant(_I32, CLOCK_MONOTONIC), moment])
+        whole, nano = (builder.load(builder.gep(moment, [ir.Constant(_I32, k)])) for k in range(2))
+        to_float = lambda x: builder.sitofp(x, ir.DoubleType())  # noqa: E731
+        return builder.fadd(to_float(whole), builder.fmul(to_float(nano), ir.Constant(ir.DoubleType(), 1e-9)))
+
+    return signature, generate
+
+
+@intrinsic
+def prefetch(typing, address):
+    """Have the cache line at `address` fetched for reading; any address will do."""
+    signature = types.void(types.int64)
+
+    def generate(context, builder, signature, args):
+        byte = ir.IntType(8).as_pointer()
+        kind = ir.FunctionType(ir.VoidType(), [byte, _I32, _I32, _I32])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        builder.call(function, [builder.inttoptr(args[0], byte), *(ir.Constant(_I32, x) for x in (0, 3, 1))])
         return context.get_dummy_value()
 
     return signature, generate

@@ -65,6 +65,12 @@ def _behind(s: Scene) -> Scene:
     return v.astype(np.float32), *s[1:]
 
 
+def _tall(s: Scene) -> Scene:
+    """So large that a segment's Gaussians need more room in the tiles than there is at first."""
+    s = _shape(_few(s, 300), s[3].shape[:300] * 100)
+    return *s[:4], replace(s[4], cx=20, cy=512, width=40, height=1024)
+
+
 def _shape(s: Scene, shape: NDArray) -> Scene:
     v, faces, occluder, g, camera = s
     return v, faces, occluder, replace(g, shape=np.ascontiguousarray(shape, np.float32)), camera
@@ -79,6 +85,8 @@ EDGE_CASES = {
     "behind and near the camera": _behind,
     "all behind the camera": lambda s: (-s[0], *s[1:]),
     "huge": lambda s: _shape(_few(s, 60), s[3].shape[:60] * 100),
+    "huge in a tall picture": _tall,
+    "wider than a tile": lambda s: (*s[:4], s[4].window(0, 20, 160, 700, 300)),
     "thin": lambda s: _shape(_few(s, 400), s[3].shape[:400] * (10, 0)),
     "points": lambda s: _shape(s, 0 * s[3].shape),
     "transparent": lambda s: (*s[:3], replace(s[3], opacity=0 * s[3].opacity), s[4]),
@@ -144,7 +152,7 @@ def test_the_picture_does_not_depend_on_threads_or_history() -> None:
     one = cpu.Rasterizer(a, 1).draw(w, a.camera)
     for threads in (2, 3, 5):
         r = cpu.Rasterizer(a, threads)
-        for _ in range(3):  # bands move with the work measured
+        for _ in range(3):  # bands move with the work measured, and tiles are taken by whoever is free
             np.testing.assert_array_equal(r.draw(w, a.camera), one)
         r.draw(w + np.float32(0.1), a.camera.window(20, 20, 100, 320, 96))
         np.testing.assert_array_equal(r.draw(w, a.camera), one)

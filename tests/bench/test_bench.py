@@ -69,7 +69,7 @@ def test_a_run_reports_stages_and_ratios(
     assert json.loads(out.read_text()) == result
     assert {*bench.frame.STAGES, "encode ultrafast", "encode superfast"} <= result["stages"].keys()
     assert all(0 <= s["median_ms"] <= s["p95_ms"] for s in result["stages"].values())
-    parts = sum(result["stages"][s]["median_ms"] for s in ("rig", "project", "prepass", "splat", "resolve"))
+    parts = sum(result["stages"][s]["median_ms"] for s in ("rig", "project", "prepass", "bin", "tiles", "resolve"))
     assert result["stages"]["total"]["median_ms"] > 0.3 * parts
     assert all(x > 0 for x in result["ratios"].values())
     assert {"processor", "cores", "load"} <= result["machine"].keys()
