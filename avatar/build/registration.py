@@ -23,6 +23,7 @@ from models.body import BodyModel
 FACE_PX = 160.0  # width of a face at which flow is sought at most
 LONG_SIDE = 720  # px of the picture at most
 FACE_POINTS, BODY_POINTS = 20.0, 10.0  # points along a face's width, on the head and elsewhere
+MOST_POINTS = 700  # on the head, and again elsewhere
 RIM = 3  # px within the silhouette that are left out: the flow there is half the background's
 TEXTURE = 4.0  # grey values per px at which a direction counts half
 WINDOW = 9  # px in which texture is looked for
@@ -80,12 +81,14 @@ class Registration:
         _, ids = cpu.zbuffer(projected, a.mesh.faces, *self.size)
         head = (a.mesh.joint_weight * np.isin(a.mesh.joint_index, anatomy.HEAD_JOINTS)).sum(1) > 0.3
         chosen = []
-        for spacing, on_head in ((face / FACE_POINTS, True), (face / BODY_POINTS, False)):
+        for points, on_head in ((FACE_POINTS, True), (BODY_POINTS, False)):
+            own = wanted & (head[a.mesh.faces].all(1) == on_head)
+            area = np.count_nonzero(own[ids] & (ids >= 0))
+            spacing = max(face / points, (area / MOST_POINTS) ** 0.5)
             y, x = np.mgrid[spacing / 2 : self.size[1] : spacing, spacing / 2 : self.size[0] : spacing]
             x, y = x.ravel(), y.ravel()
             face_of = ids[y.astype(int), x.astype(int)]
-            x, y, face_of = (q[face_of >= 0] for q in (x, y, face_of))
-            keep = wanted[face_of] & (head[a.mesh.faces[face_of]].all(1) == on_head)
+            keep = (face_of >= 0) & own[face_of]
             chosen.append((np.stack([x, y], 1)[keep], face_of[keep]))
         at, face_of = (np.concatenate(q) for q in zip(*chosen))
         corners = a.mesh.faces[face_of].astype(np.int64)

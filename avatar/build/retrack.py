@@ -28,12 +28,12 @@ POSED = tuple(JOINT[n] for n in ("pelvis", "spine2", "spine3", "neck", "head", "
 _HEAD_CHAIN = [0, JOINT["spine2"], JOINT["spine3"], NECK, HEAD]
 SIGMA_TRANSLATION = (0.05, 0.05, 0.1)  # m
 SIGMA_POSE = np.array(
-    [(0.08, 0.1, 0.08), (0.05, 0.05, 0.05), (0.05, 0.05, 0.05), (0.25, 0.3, 0.2), (0.3, 0.4, 0.25), (0.2, 0.04, 0.02)]
+    [(0.08, 0.1, 0.08), (0.15, 0.1, 0.1), (0.15, 0.1, 0.1), (0.25, 0.3, 0.2), (0.3, 0.4, 0.25), (0.2, 0.04, 0.02)]
 )
 SIGMA_EXPRESSION = 0.4
 LOWEST = -0.2  # of an expression coefficient: lids wider, lips tighter than in the neutral face
 SIGMA_FLOW = 0.6  # % of face width, where texture is rich
-OUTLIER = 2.5  # sigmas of the flow from which a point counts for little: a hand before the chest, a fold
+OUTLIERS = (10.0, 2.5)  # sigmas off the fit from which a point counts for little, first and then: a hand, a fold
 STEPS = 4  # of Levenberg-Marquardt, on the landmarks
 LOOKS, LOOK_STEPS = 2, 2  # how often the flow is taken anew, and steps after each
 SETTLE = 5  # times the nets are shown the photo before their bias is read: in a video they remember
@@ -54,13 +54,13 @@ class _FrameFit(LandmarkFit):
     def look(self, sight: Sight) -> None:
         self.sight, self.doubt = sight, np.ones(len(sight.index))
 
-    def weigh(self) -> None:
-        """Doubt what lies off the fit by more than the flow's error (Geman and McClure)."""
+    def weigh(self, outlier: float) -> None:
+        """Doubt what lies `outlier` sigmas or more off the fit (Geman and McClure)."""
         if self.sight is not None and len(self.sight.index):
             s = self.sight
             off = np.einsum("nab,nb->na", s.trust, self.places(self.x)[s.index, :2] - s.target)
             off = np.linalg.norm(off, axis=1) * 100 / self.face_width / SIGMA_FLOW
-            self.doubt = 1 / (1 + (off / OUTLIER) ** 2)
+            self.doubt = 1 / (1 + (off / outlier) ** 2)
 
     def residuals(self, x: F64) -> tuple[F64, F64]:
         r, J = super().residuals(x)
@@ -198,9 +198,9 @@ class Retracker:
         for _ in range(LOOKS):
             state = self._rig.state(self._motion(f.x, gaze), absolute=True)
             f.look(self._registration.look(state, rgb, f.places(f.x)))
-            f.solve(self._free, LOOK_STEPS)
-            f.weigh()
-            f.solve(self._free, LOOK_STEPS)
+            for outlier in OUTLIERS:
+                f.weigh(outlier)
+                f.solve(self._free, LOOK_STEPS)
         gaze = self._gaze(face.landmarks[:, :2]) + self._gaze_bias
         motion = self._motion(f.x, gaze)
         self._last = replace(motion, time=time, face=np.asarray(face.blendshapes, np.float32))
