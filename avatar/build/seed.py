@@ -26,6 +26,7 @@ DETAIL = (0.7, 1.7)  # least and most detail that counts
 HIDDEN_INSIDE, HIDDEN_SHELL, HIDDEN_HEAD, HIDDEN_TRUNK = 1.5, 2.0, 2.6, 4.0
 SEEN_SIGMA, HIDDEN_SIGMA = 0.45, 0.75  # of the spacing
 STRETCH = 3.0  # how many times longer than in the picture a spot may be along a steep surface
+STRETCH_BRIDGE = 15.0  # the same where the surface only bridges two depths and hides nothing: nothing is behind a gap
 SEEN_BEHIND = 0.0025  # m behind the depth buffer that still counts as seen
 GRAZING = 0.35  # |cos| under which the surface gets an underlay
 LEAST_SPACING = 0.7  # px
@@ -64,7 +65,8 @@ def seed(model: BodyModel, o: Observation, mesh: UnionMesh, spacing: float, rand
     pixel, step, face = _with_trunk_below(o, mesh, pixel, step, face)
     q = pixel.astype(int)
     bary = _bary_of_rays(points, faces[face], pixel, o.camera)
-    shape = _round_spots(points, faces[face], bary, SEEN_SIGMA * step, o.camera)
+    stretch = np.where(solid[face], STRETCH, STRETCH_BRIDGE)
+    shape = _round_spots(points, faces[face], bary, SEEN_SIGMA * step, stretch, o.camera)
     opacity = _opacity(o, mesh, face, q)
     layer = layers(model, mesh)
     seen_layer = np.where(~solid[face] | (opacity < SOFT), LAYER["fringe"], layer[face])
@@ -190,7 +192,7 @@ def _bary_of_rays(points: F64, corners: NDArray, pixel: F64, camera) -> F64:  # 
     return np.linalg.solve(M, -A[:, :, None])[:, :2, 0].clip(-0.3, 1.3)
 
 
-def _round_spots(points: F64, corners: NDArray, bary: F64, sigma: F64, camera) -> F64:  # type: ignore[no-untyped-def]
+def _round_spots(points, corners, bary, sigma, stretch, camera) -> F64:  # type: ignore[no-untyped-def]
     """(N, 2, 2) shapes in edge basis that are round with sigma px in the picture, but bounded along the surface."""
     A, B, C = (points[corners[:, i]] for i in range(3))
     E = np.stack([B - A, C - A], 2)
@@ -203,7 +205,7 @@ def _round_spots(points: F64, corners: NDArray, bary: F64, sigma: F64, camera) -
     JE[flat] += np.eye(2) * 1e-2
     M3 = E @ (np.linalg.inv(JE) * sigma[:, None, None])
     U, s, Vt = np.linalg.svd(M3, full_matrices=False)
-    s = np.minimum(s, (STRETCH * sigma * X[:, 2] / camera.focal)[:, None])
+    s = np.minimum(s, (stretch * sigma * X[:, 2] / camera.focal)[:, None])
     return np.linalg.pinv(E) @ ((U * s[:, None]) @ Vt)
 
 
