@@ -99,6 +99,9 @@ class Avatar:
     warnings: tuple[str, ...] = ()
     provenance: dict[str, Any] = field(default_factory=dict)  # builder version, settings, seed, consent note
     arms: dict[str, str] = field(default_factory=dict)  # side -> one of limbs.KINDS; none: out of view
+    # joint -> its SMPL-X rotation in the photo, of arms that move; the mesh is bound to them there, so that all of its
+    # own poses hold zeros for them and turns away from the photo count about the axes of the mesh (limbs.Axes)
+    limb_pose: dict[str, tuple[float, float, float]] = field(default_factory=dict)
 
 
 # ---- the file -------------------------------------------------------------------------------------------------------

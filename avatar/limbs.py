@@ -49,9 +49,9 @@ class Limbs:
 
     def __init__(self, avatar: Avatar) -> None:
         self.kind: dict[str, str] = {side: avatar.arms.get(side, OUT_OF_VIEW) for side in SIDES}
-        self.photo = avatar.photo.pose  # (55, 3)
+        axes = Axes(avatar)
+        self.photo, self.frames = axes.photo, axes.of_limits
         self.limits: Mapping[str, tuple[tuple[float, float], ...]] = avatar.limits
-        self.frames = frames(avatar.photo.pose, avatar.mesh.parents)
 
     def moves(self, side: str) -> bool:
         return self.kind[side] in (FREE, FORESHORTENED)
@@ -86,19 +86,30 @@ class Limbs:
 _LIMBS = np.isin(JOINT_GROUP, [GROUP["arms"], GROUP["hands"]])
 
 
-def frames(pose: NDArray, parents: NDArray) -> NDArray[np.float64]:
-    """(55, 3, 3) of each joint: its parent's axes -> those in which its limits are counted.
+class Axes:
+    """Between the three ways to count a joint's turn away from the photo's rotation.
 
-    Collars, shoulders, elbows and wrists: the world's in that pose. All others, the fingers too: the parent's own.
+    A Motion turns it about its parent's axes, as SMPL-X does. The limits of collars, shoulders, elbows and wrists are
+    about the world's axes in the photo, those of all others, the fingers too, about the parent's. The mesh of an arm
+    that moves is bound to its joints as in the photo, so about the axes of the trunk that carries it.
     """
-    local = matrix_from_axis_angle(pose)
-    world = np.empty_like(local)
-    out = np.tile(np.eye(3), (len(pose), 1, 1))
-    for j, p in enumerate(parents):
-        world[j] = local[j] if p < 0 else world[p] @ local[j]
-        if p >= 0 and JOINT_GROUP[j] == GROUP["arms"]:
-            out[j] = world[p]
-    return out
+
+    def __init__(self, avatar: Avatar) -> None:
+        self.photo = avatar.photo.pose.copy()  # (55, 3) SMPL-X
+        for name, turn in avatar.limb_pose.items():
+            self.photo[JOINT[name]] = turn
+        local, parents = matrix_from_axis_angle(self.photo), avatar.mesh.parents
+        world = np.empty_like(local)
+        self.of_limits = np.tile(np.eye(3), (len(local), 1, 1))  # (55, 3, 3) from the parent's axes
+        self.of_mesh = self.of_limits.copy()  # likewise
+        carrier = np.zeros_like(local)  # world rotation of what a bound limb hangs on
+        for j, p in enumerate(parents):
+            world[j] = local[j] if p < 0 else world[p] @ local[j]
+            if p >= 0 and JOINT_GROUP[j] == GROUP["arms"]:
+                self.of_limits[j] = world[p]
+            if JOINTS[j] in avatar.limb_pose:
+                carrier[j] = carrier[p] if JOINTS[p] in avatar.limb_pose else world[p]
+                self.of_mesh[j] = carrier[j].T @ world[p]
 
 
 def still(side: str) -> dict[str, tuple[tuple[float, float], ...]]:

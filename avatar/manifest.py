@@ -28,6 +28,7 @@ def encode(avatar: Avatar) -> dict[str, Any]:
         "body_model": avatar.body_model,
         "capabilities": avatar.capabilities,
         "arms": avatar.arms,
+        "limb_pose": {k: [float(x) for x in v] for k, v in avatar.limb_pose.items()},
         "quality": {k: float(v) for k, v in avatar.quality.items()},
         "warnings": list(avatar.warnings),
         "provenance": avatar.provenance,
@@ -47,6 +48,7 @@ def decode(m: dict[str, Any]) -> dict[str, Any]:
         "body_model": _body_model(m),
         "capabilities": _object(m, "capabilities"),
         "arms": _arms(m),
+        "limb_pose": _limb_pose(m),
         "quality": {k: _number(v, f"quality {k}") for k, v in _object(m, "quality").items()},
         "warnings": tuple(_strings(m, "warnings")),
         "provenance": _object(m, "provenance"),
@@ -91,6 +93,15 @@ def _arms(m: dict[str, Any]) -> dict[str, str]:
         if side not in SIDES or kind not in KINDS:
             raise _wrong(f"arms {side}", kind, f"left and right, each one of {', '.join(KINDS)}")
     return arms
+
+
+def _limb_pose(m: dict[str, Any]) -> dict[str, tuple[float, ...]]:
+    out = {}
+    for name, turn in (_object(m, "limb_pose") if "limb_pose" in m else {}).items():
+        if name not in JOINT or not isinstance(turn, list) or len(turn) != 3:
+            raise _wrong(f"limb_pose {name}", turn, "a joint with three numbers")
+        out[name] = tuple(_number(x, f"limb_pose {name}") for x in turn)
+    return out
 
 
 def _strings(m: dict[str, Any], key: str) -> list[str]:

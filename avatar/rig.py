@@ -29,7 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avatar.asset import Avatar, State
-from avatar.limbs import frames
+from avatar.limbs import Axes
 from models.motion import (
     FACE_GROUP,
     GROUP,
@@ -127,7 +127,8 @@ class Rig:
         self._neutral = np.clip(self._neutral_face @ np.linalg.pinv(self._map), 0, 1).astype(np.float32)  # (52,)
         self._jaw_rest = _between(avatar.photo.pose[JAW], neutral.pose[JAW])[0]
         self._low, self._high = _limits(avatar)
-        self._frames = frames(avatar.photo.pose, avatar.mesh.parents).astype(np.float32)
+        axes = Axes(avatar)
+        self._photo_limbs, self._of_limits, self._of_mesh = axes.photo, axes.of_limits, axes.of_mesh
         self._foreign: set[str] = set()
 
     def state(self, motion: Motion, absolute: bool = False) -> State:
@@ -154,8 +155,8 @@ class Rig:
         pose[_RELATIVE] = compose(photo.pose[_RELATIVE], turn[_RELATIVE])
         for group, j in _LIMBS:
             if w[group] > 0:
-                pose[j] = _towards(neutral.pose[j], motion.pose[j], float(min(w[group], 1)))
-                pose[j] = self._limited(pose[j], j)
+                wanted = self._limbs(motion.pose[j], j, limited=True)
+                pose[j] = _towards(neutral.pose[j], wanted, float(min(w[group], 1)))
         expression = self._live_face(motion, pose)
         way = soft_clamp(motion.translation * w[GROUP["torso"]], *_translation_limits(self.avatar))
         translation = (photo.translation + way).astype(np.float32)
@@ -189,20 +190,23 @@ class Rig:
             x[others] *= 1 - x[blink]
         return x
 
-    def _limited(self, pose: F32, joints: NDArray[np.bool_]) -> F32:
-        """Absolute rotations (n, 3) of `joints` within their limits about the photo's; unlimited joints untouched."""
-        if (self._high[joints] == UNLIMITED).all():
-            return pose
-        photo, frame = self.avatar.photo.pose[joints], self._frames[joints]
-        turn = np.einsum("nab,nb->na", frame, _between(photo, pose))
-        turn = soft_clamp(turn, self._low[joints], self._high[joints])
-        return compose(photo, np.einsum("nba,nb->na", frame, turn))
+    def _limbs(self, pose: F32, joints: NDArray[np.bool_], limited: bool) -> F32:
+        """Rotations (n, 3) of limbs as a Motion has them -> as the mesh has them, within their limits if asked for."""
+        turn = _between(self._photo_limbs[joints], pose)
+        if limited and (self._high[joints] != UNLIMITED).any():
+            frame = self._of_limits[joints]
+            turn = soft_clamp(np.einsum("nab,nb->na", frame, turn), self._low[joints], self._high[joints])
+            turn = np.einsum("nba,nb->na", frame, turn)
+        return compose(self.avatar.photo.pose[joints], np.einsum("nab,nb->na", self._of_mesh[joints], turn))
 
     # ---- absolute ---------------------------------------------------------------------------------------------------
 
     def _absolute(self, motion: Motion) -> State:
         photo, w = self.avatar.photo, motion.weight
         pose = np.where((w[JOINT_GROUP] > 0)[:, None], motion.pose, photo.pose).astype(np.float32)
+        for group, j in _LIMBS:
+            if w[group] > 0:
+                pose[j] = self._limbs(motion.pose[j], j, limited=False)
         translation = motion.translation if w[GROUP["torso"]] > 0 else photo.translation
         if motion.expression is not None:
             self._is_ours(motion, refuse=True)

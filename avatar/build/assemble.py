@@ -13,7 +13,7 @@ from avatar.build.arms.plan import Plan
 from avatar.build.fit import Fit
 from avatar.build.kinematics import F64
 from avatar.build.landmarks import LEFT_EYE_RING, RIGHT_EYE_RING
-from avatar.build.mesh import LIMB_JOINTS, UnionMesh
+from avatar.build.mesh import UnionMesh
 from avatar.build.neutral import Neutral
 from avatar.limbs import FREE
 from models import expression
@@ -49,7 +49,7 @@ def assemble(model: BodyModel, fit: Fit, union: UnionMesh, plan: Plan) -> tuple[
         preview=o.background,
         body_model={"name": model.name, "sha256": model.sha256, "licence": model.licence, "betas": fit.betas.tolist()},
         capabilities={"head": True, "face": True, "torso": True, "arms": FREE in kinds, "hands": bool(plan.regions)},
-        arms={a.side: a.kind for a in plan.arms},
+        arms={a.side: a.kind for a in plan.arms}, limb_pose=plan.pose,
     )  # fmt: skip
     return avatar, face
 
@@ -75,9 +75,7 @@ def _at_neutral(
 
 
 def _correctives(model: BodyModel, pose: F64) -> F64:
-    """(V, 3) what the pose correctives of the trunk add to the rest vertices."""
-    pose = pose.copy()
-    pose[LIMB_JOINTS] = 0
+    """(V, 3) what the pose correctives add to the rest vertices."""
     R = matrix_from_axis_angle(pose)
     feature = (R[1:] - np.eye(3)).reshape(-1)[model.pose_feature]
     return np.asarray(model.posedirs, np.float64) @ feature

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from avatar.build import anatomy, eyes
 from avatar.build.arms.fit import chain
 from avatar.build.arms.plan import Plan
-from avatar.build.arms.sheet import Sheet
+from avatar.build.arms.sheet import STEEP, Sheet, facing
 from avatar.build.fit import Fit
 from avatar.build.kinematics import F64
 from avatar.build.landmarks import LIPS_INNER
@@ -35,7 +35,6 @@ SHELL_BEHIND = 0.004  # m deeper there
 SHELL_BEYOND = 16.0  # px that it continues beyond the picture
 CARD_CELL = 2.0  # px
 CARD_GAP = 0.05  # of the face's width: lips farther apart show teeth that go on a card
-STEEP = 0.25  # cosine to the view under which a shell triangle bridges two depths and may hide nothing
 SOLID = 0.6  # alpha of all corners from which a shell triangle may hide what is behind it
 
 TORSO, HEAD, NECK = JOINT["spine3"], JOINT["head"], JOINT["neck"]
@@ -86,7 +85,7 @@ def build(model: BodyModel, fit: Fit, refined: Refined, plan: Plan) -> UnionMesh
     card_w[:, HEAD] = 1
     weights = np.concatenate([weights, card_w, shell_w])
     faces = np.concatenate([kept, card_f + n, shell_f + n + c])
-    in_matte = _in_matte(o, pixels[:, :2])
+    in_matte = _in_matte(plan.photo, pixels[:, :2])  # what an arm hides is drawn as well
     occluder = np.concatenate([in_matte[kept].all(1), np.ones(len(card_f), bool), shell_solid])
     sheets = _sheets(plan, posed, faces)
     for s in sheets:
@@ -171,17 +170,10 @@ def _shell(o, depth, covered, faces, ids, weights):  # type: ignore[no-untyped-d
     yy, xx = (q.astype(int).clip(0, n - 1).ravel()[used] for q, n in ((gy, H), (gx, W)))
     under = covered[yy, xx]
     v = _unproject(o.camera, gx.ravel()[used] - m, gy.ravel()[used], z[yy, xx] + np.where(under, SHELL_BEHIND, 0))
-    solid = ~under[triangles].all(1) & (alpha[yy, xx][triangles].min(1) > SOLID) & (_facing(v[triangles]) > STEEP)
+    solid = ~under[triangles].all(1) & (alpha[yy, xx][triangles].min(1) > SOLID) & (facing(v[triangles]) > STEEP)
     w = np.zeros((len(used), weights.shape[1]))
     w[:, SHELL_JOINTS] = groups[yy, xx]
     return v, triangles, w, solid
-
-
-def _facing(triangles: F64) -> F64:
-    """(F,) cosine between the normals of world triangles (F, 3, 3) and the view."""
-    normal = np.cross(triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0])
-    view = triangles.mean(1)
-    return np.abs((normal * view).sum(1)) / (np.linalg.norm(normal, axis=1) * np.linalg.norm(view, axis=1) + 1e-15)
 
 
 def _continued(depth, covered, faces, ids, weights, u):  # type: ignore[no-untyped-def]
@@ -273,15 +265,15 @@ def _unpose(
     pose = np.zeros_like(fit.pose)
     moving = [0, NECK, HEAD, JOINT["jaw"]]
     pose[moving] = fit.pose[moving]
-    pose = plan.pose(pose)
     base = model.skinned(fit.betas)
     corrective = _of_trunk(base.pose_corrective, base.pose_feature)
-    base = replace(base, joints=plan.joints(base.joints), pose_corrective=corrective)
+    base = replace(base, pose_corrective=corrective)
     poser = Poser(base)
     poser(pose.astype(np.float32), np.zeros(base.expression.count, np.float32), np.zeros(3, np.float32))
     T = np.tensordot(weights, poser.transforms.astype(np.float64), 1)  # (V, 3, 4)
     rest = np.linalg.solve(T[:, :, :3], (posed - fit.translation - T[:, :, 3])[:, :, None])[:, :, 0]
-    joints = base.joints.copy()
+    # Moving arms are bound as the photo has them: there all of their joints move as the trunk does.
+    joints = plan.joints(base.joints, poser.transforms[TORSO].astype(np.float64), fit.translation)
     head = poser.transforms[HEAD, :, :3].astype(np.float64)
     posed = posed.copy()
     for side, part, joint in (("Left", anatomy.LEFT_EYE, LEFT_EYE), ("Right", anatomy.RIGHT_EYE, RIGHT_EYE)):
@@ -306,13 +298,13 @@ def _unpose(
     return skin, pose, posed
 
 
-LIMB_JOINTS = np.array([j for side in ("left", "right") for j in chain(side)])
+_LIMB_JOINTS = np.array([j for side in ("left", "right") for j in chain(side)])
 
 
 def _of_trunk(correctives: SparseDirections, feature: NDArray) -> SparseDirections:
     """Pose correctives without those of the arms: what they correct is the body's own arm, which no moving arm is."""
     lengths = np.diff(correctives.indptr)
-    kept = np.where(np.isin(feature // 9 + 1, LIMB_JOINTS), 0, lengths)
+    kept = np.where(np.isin(feature // 9 + 1, _LIMB_JOINTS), 0, lengths)
     entries = np.repeat(kept > 0, lengths)
     indptr = np.append(0, np.cumsum(kept)).astype(np.int32)
     return SparseDirections(indptr, correctives.vertex[entries], correctives.offset[entries])

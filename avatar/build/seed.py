@@ -241,8 +241,10 @@ def _hidden(model, o, mesh, points, depth, spacing, random) -> _Scatter:  # type
     n = normal[at] / (np.linalg.norm(normal[at], axis=1, keepdims=True) + 1e-15)
     cosine = np.abs((n * X).sum(1)) / np.linalg.norm(X, axis=1)
     shell = sheet[candidates[at]]
-    keep = ~seen | (cosine < GRAZING) & ~shell
+    behind = np.array([s.behind for s in mesh.sheets] + [False])[mesh.sheet_of[candidates[at]]]
+    keep = ~seen | (cosine < GRAZING) & (mesh.part[candidates[at]] != anatomy.SHELL)
     keep &= ~inside | (o.alpha[q[:, 1], q[:, 0]] >= np.where(shell, CERTAIN, SOFT))
+    keep |= behind
     at, r, X, pixel = at[keep], r[keep], X[keep], pixel[keep]
     E = np.stack([tri[at, 1] - tri[at, 0], tri[at, 2] - tri[at, 0]], 2)
     _, R = np.linalg.qr(E)

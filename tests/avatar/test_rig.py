@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from avatar.asset import Avatar, State
-from avatar.limbs import frames
+from avatar.limbs import Axes
 from avatar.rig import KNEE, Rig, compose, soft_clamp
 from models import motion
 from models.motion import FACE_GROUP, GROUPS, HEAD, JAW, JOINT, LEFT_EYE, NECK, A, Motion
@@ -186,7 +186,7 @@ def test_limits_of_an_arm_are_about_the_photos_axes(avatar: Avatar) -> None:
     pose[JOINT["left_shoulder"]] = (0.2, -0.4, -1.1)
     photo = replace(avatar.photo, pose=pose)
     limited = replace(avatar, photo=photo, neutral=photo, limits={"left_elbow": ((0, 0), (0, 0), (-0.3, 0.3))})
-    frame = frames(pose, avatar.mesh.parents)[j]
+    frame = Axes(limited).of_limits[j]
     m = live()
     m.weight[GROUPS.index("arms")] = 1
     for turn, kept in (((0, 0, 1.0), (0, 0, 0.295)), ((0.5, 0.5, 0), (0, 0, 0)), ((0, 0, -0.1), (0, 0, -0.1))):

@@ -44,7 +44,7 @@ _COLLAR, _SHOULDER, _ELBOW, _WRIST = (slice(3 * i, 3 * i + 3) for i in range(4))
 class ArmFit:
     side: str
     pose: F64  # (55, 3) the body's with this arm's joints set
-    joints: F64  # (55, 3) m at rest, with this arm's bones scaled
+    places: F64  # (19, 3) world m: its joints, in the order of `chain`
     points: F64  # (3, 3) world m: shoulder, elbow, wrist
     hand: F64  # (21, 3) world m, in the order of MediaPipe's landmarks
     pixels: F64  # (3, 2) of points
@@ -264,13 +264,10 @@ def fit_arm(model: BodyModel, fit: Fit, side: str, body: Body, hand: Hand) -> Ar
     x, _ = levenberg_marquardt(arm, best[1], free, arm.low, arm.high, POLISH)
     points, _ = arm.points(x)
     pixels = fit.camera.project(points)[:, :2]
-    pose, joints = fit.pose.copy(), arm.rest.copy()
+    pose = fit.pose.copy()
     pose[arm.ids] = arm.rotations(x)
-    bones, _ = arm.offsets(x)
-    for i in range(1, len(arm.ids)):
-        joints[arm.ids[i]] = joints[arm.ids[_PARENT[i]]] + bones[i]
     return ArmFit(
-        side, pose, joints, points[:3], points[_POINTS], pixels[:3], pixels[_POINTS],
+        side, pose, arm.place(x)[1], points[:3], points[_POINTS], pixels[:3], pixels[_POINTS],
         np.linalg.norm(pixels[_POINTS] - arm.hand[:, :2], axis=1),
         float(np.linalg.norm(pixels[1] - arm.seen[1])), np.exp(x[-3:]),
     )  # fmt: skip

@@ -6,14 +6,13 @@ Each joint and direction alone first, then all joints together as a gesture move
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 
 import numpy as np
 
-from avatar.asset import Avatar, State
-from avatar.build.arms.tear import TearGauge
+from avatar.asset import Avatar
+from avatar.build.arms.tear import Tear, TearGauge
 from avatar.limbs import ARM_JOINTS, FINGERS, FORESHORTENED, FREE, Gesture, Limbs, Turn, still
-from models.motion import JOINT
+from avatar.rig import Rig
 
 Limits = dict[str, tuple[tuple[float, float], ...]]
 
@@ -23,8 +22,8 @@ MOST = {
     FORESHORTENED: {"shoulder": (0.0, 0.0, 0.0), "elbow": (0.0, 0.0, 0.0), "wrist": (0.10, 0.10, 0.10)},
 }  # fmt: skip
 MOST_CURL = 0.4  # rad of each finger joint, to either side
-BARE, STRETCHED = 0.002, 0.004  # of tear.Tear, allowed
-SHARES = (1.0, 0.8, 0.6, 0.4, 0.25)  # of the most, tried in turn; nothing where all tear
+ALLOWED = Tear(bare=0.002, stretched=0.004, folded=0.035)
+SHARES = (1.0, 0.85, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2)  # of the most, tried in turn; nothing where all tear
 TOGETHER = 0.85  # factor on all of an arm's limits while their combinations tear
 LEAST = 0.15  # share of the most below which an arm is left still
 
@@ -32,26 +31,27 @@ LEAST = 0.15  # share of the most below which an arm is left still
 def find(avatar: Avatar) -> Limits:
     """Limits of all joints of both arms, for an avatar that has its Gaussians."""
     limits: Limits = still("left") | still("right")
-    limbs = Limbs(avatar)
+    limbs, rig = Limbs(avatar), Rig(avatar)
     sides = [s for s in ("left", "right") if limbs.moves(s)]
     if not sides:
         return limits
     gauge = TearGauge(avatar)
     try:
         for side in sides:
-            limits |= _of_arm(avatar, limbs, gauge, side)
+            limits |= _of_arm(rig, limbs, gauge, side)
     finally:
         gauge.close()
     return limits
 
 
-def _of_arm(avatar: Avatar, limbs: Limbs, gauge: TearGauge, side: str) -> Limits:
+def _of_arm(rig: Rig, limbs: Limbs, gauge: TearGauge, side: str) -> Limits:
     most = MOST[limbs.kind[side]]
     found = {name: np.zeros((3, 2)) for name in ARM_JOINTS}
     curl = np.zeros(2)
 
     def tears(gesture: Gesture) -> bool:
-        return not gauge(state(avatar, limbs, side, gesture)).within(BARE, STRETCHED)
+        state = rig.state(limbs.motion(0.0, {side: gesture}), absolute=True)  # whatever the avatar's limits
+        return not gauge(state).within(ALLOWED)
 
     for name in ARM_JOINTS:
         for axis in range(3):
@@ -84,14 +84,6 @@ def corners(turns: dict[str, np.ndarray], curl: np.ndarray) -> Iterator[Gesture]
         for bent in (0, 1):
             yield Gesture({k: (0.0, 0.0, float(v[2, way])) for k, v in turns.items()}, float(curl[bent]))
         yield Gesture({k: (float(v[0, way]), float(v[1, way]), 0.0) for k, v in turns.items()})
-
-
-def state(avatar: Avatar, limbs: Limbs, side: str, gesture: Gesture) -> State:
-    """The photo's state with one arm moved, whatever the avatar's limits."""
-    pose = avatar.photo.pose.copy()
-    joints = [JOINT[name] for name in still(side)]
-    pose[joints] = limbs.motion(0.0, {side: gesture}).pose[joints]
-    return replace(avatar.photo, pose=pose)
 
 
 def _named(side: str, turns: dict[str, np.ndarray], curl: np.ndarray) -> Limits:

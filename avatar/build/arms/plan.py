@@ -20,6 +20,7 @@ from avatar.build.refine import Refined
 from avatar.limbs import FREE
 from avatar.render import cpu
 from models.body import BodyModel
+from models.motion import JOINTS
 
 OF_ARM = 0.55  # weight of an arm's joints from which a vertex goes with the arm's sheet, not with the body
 
@@ -32,25 +33,23 @@ class Plan:
     regions: tuple[Region, ...]  # of the moving arms
     dropped: NDArray[np.bool_]  # (V,) body vertices that sheets stand for
 
-    def pose(self, pose: F64) -> F64:
-        """(55, 3) with the moving arms as in the photo."""
-        out = pose.copy()
-        for r in self.regions:
-            joints = chain(r.arm.side)
-            out[joints] = r.fit.pose[joints]
-        return out
+    @property
+    def pose(self) -> dict[str, tuple[float, float, float]]:
+        """SMPL-X rotations of the moving arms' joints in the photo."""
+        pairs = [(j, r.fit.pose[j]) for r in self.regions for j in chain(r.arm.side)]
+        return {JOINTS[j]: (float(x), float(y), float(z)) for j, (x, y, z) in pairs}
 
-    def joints(self, joints: NDArray) -> NDArray:
-        """(55, 3) m at rest with the moving arms' bones at their lengths."""
+    def joints(self, joints: NDArray, transform: F64, translation: F64) -> NDArray:
+        """(55, 3) m at rest with the moving arms' where the photo has them; transform (3, 4): of what they hang on."""
         out = joints.copy()
         for r in self.regions:
             own = chain(r.arm.side)
-            out[own] = r.fit.joints[own] + (joints[own[0]] - r.fit.joints[own[0]])
+            out[own] = (r.fit.places - translation - transform[:, 3]) @ transform[:, :3]
         return out
 
     def sheets(self, trunk_depth: NDArray) -> list[Sheet]:
         """trunk_depth (H, W) m; inf where the trunk is not."""
-        return [sheet.build(self.photo, r, trunk_depth) for r in self.regions]
+        return [s for r in self.regions for s in sheet.build(self.photo, r, trunk_depth)]
 
 
 def plan(model: BodyModel, o: Observation, fit: Fit, refined: Refined) -> Plan:

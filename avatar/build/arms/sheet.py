@@ -29,8 +29,11 @@ CELL = 0.005  # m, within CELL_PX
 CELL_PX = (2.0, 4.0)
 BORDER = 0.02  # m that the sheet goes on beyond the picture's border
 BULGE_ARM, BULGE_PALM, BULGE_FINGER = 0.045, 0.016, 0.010  # m at most
+SLOPE, LIFTED = 1.5, 24  # m of depth a metre across, at most; px over which what is deeper is lifted for that
+STUB = 0.02  # m behind the wrist that a foreshortened forearm's far end lies
 IN_FRONT = 0.004  # m before the bones
 CLEAR = 0.012  # m that an arm keeps before the trunk it hides
+STEEP = 0.25  # cosine to the view under which a sheet's triangle bridges two depths and may hide nothing
 SOLID = 0.6  # alpha of all corners from which a triangle may hide what is behind it
 TRUNK_JOINT = JOINT["spine3"]
 _ARM, _PALM, _FINGER = range(3)
@@ -40,10 +43,13 @@ _RADIUS = np.array([0.05, 0.022, 0.013])  # m from a bone beyond which it counts
 _RADIUS_UPPER = 0.075
 _CAP = np.array([BULGE_ARM, BULGE_PALM, BULGE_FINGER])
 BLUR_WEIGHT = 0.009  # m
+UPPER_ARM = 0.055  # m from the bone to the surface
+LEAST_HIDDEN = 0.1  # of the upper arm's pixels that must be hidden, and that must be seen, to complete it
+BEHIND = 0.008  # m
 APART = 12.0  # in CIE Lab, from which sleeve and skin can be told apart
 CLOTH_PUSH = 0.06  # m that cloth is kept from hand and bare forearm
 CUT_FROM = 0.45  # of a finger's first bone, from which fingers are apart
-CROOK = 0.3  # of upper arm and of forearm, about the elbow, that stay together
+CROOK = 0.2  # of upper arm and of forearm, about the elbow, that stay together
 MOST_JOINTS = 4  # of a vertex
 
 
@@ -55,6 +61,7 @@ class Sheet:
     solid: NDArray[np.bool_]  # (f,)
     alpha: F32  # (H, W) the arm's own
     foreground: F32  # (H, W, 3) its colours, continued beyond its edge
+    behind: bool = False  # the photo shows nothing of it
 
 
 @dataclass(frozen=True)
@@ -68,7 +75,7 @@ class _Bones:
     per_metre: F64  # (b,) px
 
 
-def build(o: Observation, region: Region, behind: NDArray) -> Sheet:
+def build(o: Observation, region: Region, behind: NDArray) -> list[Sheet]:
     """behind (H, W): the trunk's depth, m; inf where there is none."""
     grid = _Grid(o, region)
     b = _bones(region)
@@ -76,12 +83,38 @@ def build(o: Observation, region: Region, behind: NDArray) -> Sheet:
     depth = _depth(region, grid, b, near, behind)
     weights = _weights(region, grid, b, near)
     alpha = _alpha(o, region)
-    core = cv2.erode((region.mask & (o.alpha > 0.85)).astype(np.uint8), np.ones((3, 3))) > 0
-    filled = push_pull(o.foreground, core.astype(np.float32))
-    foreground = np.where(core[..., None], o.foreground, filled).astype(np.float32)
     hides = np.where(_hold(region) > 0.99, alpha, 0)  # where the arm fades into the trunk it hides nothing
     vertices, faces, vertex_weights, solid = _mesh(o, grid, near, b, depth, weights, alpha, hides)
-    return Sheet(vertices, faces, vertex_weights, solid, alpha, foreground)
+    sheets = [Sheet(vertices, faces, vertex_weights, solid, alpha, _continued(o, region.mask))]
+    if region.arm.kind == FREE:
+        sheets += _upper_arm_behind(o, region, grid, near, b, depth)
+    return sheets
+
+
+def _continued(o: Observation, own: NDArray[np.bool_]) -> F32:
+    """(H, W, 3) the colours of pixels `own`, continued beyond their edge."""
+    core = cv2.erode((own & (o.alpha > 0.85)).astype(np.uint8), np.ones((3, 3))) > 0
+    filled = push_pull(o.foreground, core.astype(np.float32))
+    return np.where(core[..., None], o.foreground, filled).astype(np.float32)
+
+
+def _upper_arm_behind(o, region, grid, near, b, depth):  # type: ignore[no-untyped-def]
+    """Of a folded arm the upper arm under forearm and hand, which an opening elbow shows -> one sheet, or none."""
+    capsule = (near.distance[0] < UPPER_ARM * b.per_metre[0]) & (near.along[0] > 0) & (near.along[0] < 1) & grid.mask
+    capsule &= grid.padded(region.sway) > 0.9
+    hidden, own = capsule & (near.best != 0), capsule & (near.best == 0)
+    if hidden.sum() < LEAST_HIDDEN * capsule.sum() or own.sum() < LEAST_HIDDEN * capsule.sum():
+        return []
+    weights = np.zeros((*depth.shape, 55), np.float32)
+    weights[..., b.joint[0]] = 1
+    alpha = grid.unpadded(cv2.GaussianBlur(capsule.astype(np.float32), (0, 0), 0.8)) * o.alpha
+    alone = _Near.__new__(_Near)  # one bone, nothing to part
+    alone.best, alone.along = np.zeros_like(near.best), near.along
+    alone.kind, alone.finger = np.zeros_like(near.best), np.zeros_like(near.best)
+    mesh = _mesh(o, grid, alone, b, depth + BEHIND, weights, alpha, alpha)
+    vertices, faces, weight, solid = mesh
+    continued = _continued(o, grid.unpadded(own))
+    return [Sheet(vertices, faces, weight, solid, alpha.astype(np.float32), continued, behind=True)]
 
 
 class _Grid:
@@ -91,12 +124,20 @@ class _Grid:
         px = float(region.per_metre.max())
         self.pad = round(BORDER * px)
         self.mask = np.pad(region.mask, self.pad, mode="edge")
+        self.shape = self.mask.shape
         ys, xs = np.nonzero(cv2.dilate(self.mask.astype(np.uint8), np.ones((13, 13))))
         self.rows, self.columns = slice(ys.min(), ys.max() + 1), slice(xs.min(), xs.max() + 1)
         self.mask = self.mask[self.rows, self.columns]
         yy, xx = np.mgrid[self.rows, self.columns]
         self.x, self.y = xx + 0.5 - self.pad, yy + 0.5 - self.pad  # pixels of the picture
         self.step = float(np.clip(CELL * px, *CELL_PX))
+
+    def unpadded(self, part: NDArray) -> NDArray:
+        """A part (h, w) put into an image (H, W) of zeros."""
+        out = np.zeros(self.shape, part.dtype)
+        out[self.rows, self.columns] = part
+        m = self.pad
+        return out[m : self.shape[0] - m, m : self.shape[1] - m]
 
     def padded(self, image: NDArray) -> NDArray:
         """An image (H, W, ...) on this part."""
@@ -113,7 +154,8 @@ def _bones(region: Region) -> _Bones:
     rows = []
     if free:
         rows.append((JOINT[f"{side}_shoulder"], _ARM, 0, 0, f.pixels[0], f.pixels[1], z[0], z[1], px[0]))
-    rows.append((elbow, _ARM, 0, 0, f.pixels[1], h[0], z[1], z[2], px[1]))
+    # A forearm towards the viewer keeps still: at its true depth a few pixels of it would bridge its whole length.
+    rows.append((elbow, _ARM, 0, 0, f.pixels[1], h[0], z[1] if free else z[2] + STUB, z[2], px[1]))
     rows += [(wrist, _PALM, 0, 0, h[0], h[root], hz[0], hz[root], px[2]) for root in (5, 9, 13, 17, 1)]
     for i, name in enumerate(FINGERS):
         for k in range(3):
@@ -183,6 +225,7 @@ def _depth(region: Region, grid: _Grid, b: _Bones, near: _Near, behind: NDArray)
         on = ((near.kind == kind) & grid.mask).astype(np.float32)  # would fly off when it curls
         total = cv2.GaussianBlur(on, (0, 0), 2.0)
         z = np.where(on > 0, cv2.GaussianBlur(flat * on, (0, 0), 2.0) / np.maximum(total, 1e-3), z)
+    z = cv2.GaussianBlur(z, (0, 0), 1.0)
     px = b.per_metre[near.best]
     cap = _CAP[near.kind] * px
     inside = np.minimum(distance_transform_edt(np.pad(grid.mask, 1))[1:-1, 1:-1], cap)
@@ -192,7 +235,23 @@ def _depth(region: Region, grid: _Grid, b: _Bones, near: _Near, behind: NDArray)
     excess = np.where(grid.mask & np.isfinite(hidden), z - (np.where(np.isfinite(hidden), hidden, 0) - CLEAR), 0)
     excess = np.maximum(excess, 0) * smoothstep((grid.padded(region.sway) - 0.4) / 0.5)
     r = round(0.01 * float(region.per_metre.max())) | 1
-    return z - cv2.GaussianBlur(cv2.dilate(excess, np.ones((r, r))), (0, 0), r / 2)
+    return _no_steps(z - cv2.GaussianBlur(cv2.dilate(excess, np.ones((r, r))), (0, 0), r / 2), SLOPE / px)
+
+
+def _no_steps(z: NDArray, most: NDArray) -> NDArray:
+    """Depth lifted beside what is nearer, so that it falls by at most `most` (h, w) m a pixel: nothing is edge-on."""
+    out = z.copy()
+    for _ in range(LIFTED):
+        for axis in (0, 1):
+            for way in (1, -1):
+                near = np.roll(out, way, axis)
+                edge = 0 if way == 1 else -1
+                if axis == 0:
+                    near[edge] = np.inf
+                else:
+                    near[:, edge] = np.inf
+                np.minimum(out, near + most, out=out)
+    return out
 
 
 def _weights(region: Region, grid: _Grid, b: _Bones, near: _Near) -> F32:
@@ -257,7 +316,15 @@ def _mesh(o, grid, near, b, depth, weights, alpha, hides):  # type: ignore[no-un
     c = o.camera
     vertices = np.stack([(px - c.cx) / c.focal * d, -(py - c.cy) / c.focal * d, -d], 1)
     chosen = weights[pick].reshape(-1, weights.shape[-1])[like].astype(np.float64)
-    return vertices, faces, _few(chosen), hides[pick].ravel()[place][faces].min(1) > SOLID
+    solid = (hides[pick].ravel()[place][faces].min(1) > SOLID) & (facing(vertices[faces]) > STEEP)
+    return vertices, faces, _few(chosen), solid
+
+
+def facing(triangles: F64) -> F64:
+    """(f,) cosine between the normals of world triangles (f, 3, 3) and the view."""
+    normal = np.cross(triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0])
+    view = triangles.mean(1)
+    return np.abs((normal * view).sum(1)) / (np.linalg.norm(normal, axis=1) * np.linalg.norm(view, axis=1) + 1e-15)
 
 
 def _any_in_cells(mask: NDArray, at_y: NDArray, at_x: NDArray) -> NDArray[np.bool_]:

@@ -2,6 +2,7 @@
 
 - bare: occluder pixels with next to no weight, of the arms' pixels. Something hides what is behind it, and nothing
   draws it.
+- folded: hiding triangles of the arms that turned their back to the viewer, of all of them.
 - stretched: hiding triangles of the arms with an edge more than STRETCH times as long as in the photo, of all of them.
 """
 
@@ -27,9 +28,10 @@ MARGIN = 0.35  # of the arms' box that is looked at around it
 class Tear:
     bare: float
     stretched: float
+    folded: float
 
-    def within(self, bare: float, stretched: float) -> bool:
-        return self.bare <= bare and self.stretched <= stretched
+    def within(self, limit: Tear) -> bool:
+        return self.bare <= limit.bare and self.stretched <= limit.stretched and self.folded <= limit.folded
 
 
 class TearGauge:
@@ -46,6 +48,7 @@ class TearGauge:
         self._solid = avatar.mesh.faces[arm & avatar.occluder]
         rest = self._vertices(avatar.photo)
         self.camera = _around(avatar.camera, avatar.camera.project(rest[np.unique(avatar.mesh.faces[arm])]))
+        self._front = self._towards(rest)
         self._edges = np.maximum(_edges(rest, self._solid), 1e-4)
         _, ids = cpu.zbuffer(self.camera.project(rest), avatar.mesh.faces, self.camera.width, self.camera.height)
         self._pixels = int(arm[ids[ids >= 0]].sum())
@@ -58,7 +61,14 @@ class TearGauge:
         """Against the photo's state."""
         v = self._vertices(state)
         bare = max(0, self._count(v) - self._usual) / max(self._pixels, 1)
-        return Tear(bare, float((_edges(v, self._solid) > STRETCH * self._edges).any(1).mean()))
+        stretched = (_edges(v, self._solid) > STRETCH * self._edges).any(1)
+        return Tear(bare, float(stretched.mean()), float((self._front & ~self._towards(v)).mean()))
+
+    def _towards(self, vertices: F32) -> NDArray[np.bool_]:
+        """(f,) hiding triangles that face the viewer."""
+        p = self.camera.project(vertices)[self._solid, :2]
+        a, b = p[:, 1] - p[:, 0], p[:, 2] - p[:, 0]
+        return np.asarray(a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0] < 0)
 
     def _vertices(self, state: State) -> F32:
         s = state
