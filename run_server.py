@@ -94,8 +94,14 @@ def _add_build(commands: argparse._SubParsersAction) -> None:
     build.add_argument("photo", type=Path)
     build.add_argument("-o", "--output", type=Path, required=True, metavar="NAME.avatar")
     build.add_argument(
-        "--report", type=Path, metavar="FILE.json", help="write seconds, stages, framing, quality, warnings"
+        "--report",
+        type=Path,
+        metavar="FILE.json",
+        help="write seconds, stages, framing, quality, warnings; beside it FILE.jpg, FILE.matte.png and "
+        "FILE.landmarks.json, what was seen in the photo",
     )
+    build.add_argument("--matte", type=Path, metavar="FILE", help="a picture of the photo's shape, the person white")
+    build.add_argument("--landmarks", type=Path, metavar="FILE.json", help="face landmarks set right by hand")
     build.set_defaults(run=run_build)
 
 
@@ -152,7 +158,10 @@ def run_serve(args: argparse.Namespace) -> int:
 def run_build(args: argparse.Namespace) -> int:
     _need_file(args.photo, "photo")
     _need_suffix(args.output, (".avatar",))
-    return _build(args.photo, args.output, args.report)
+    for path, what in ((args.matte, "matte"), (args.landmarks, "landmarks")):
+        if path is not None:
+            _need_file(path, what)
+    return _build(args.photo, args.output, args.report, args.matte, args.landmarks)
 
 
 def run_demo(args: argparse.Namespace) -> int:
@@ -164,7 +173,9 @@ def run_demo(args: argparse.Namespace) -> int:
     return _build(photo, args.output, None)
 
 
-def _build(photo: Path, output: Path, report: Path | None) -> int:
+def _build(
+    photo: Path, output: Path, report: Path | None, matte: Path | None = None, landmarks: Path | None = None
+) -> int:
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     from avatar.build.worker import BuildJob
@@ -178,7 +189,7 @@ def _build(photo: Path, output: Path, report: Path | None) -> int:
         TextColumn("{task.percentage:3.0f} %"),
         TimeElapsedColumn(),
     )
-    job = BuildJob(photo, output, report)
+    job = BuildJob(photo, output, report, matte=matte, landmarks=landmarks)
     try:
         with Progress(*columns, disable=not sys.stdout.isatty()) as bar:
             task = bar.add_task("starting", total=1.0)
@@ -193,7 +204,7 @@ def _build(photo: Path, output: Path, report: Path | None) -> int:
     summary = event["report"]
     for warning in summary.get("warnings", ()):
         print(f"warning: {warning}", file=sys.stderr)
-    keys = ("framing", "gaussians", "rest_psnr", "rest_ssim", "seconds")
+    keys = ("framing", "gaussians", "rest_psnr", "rest_ssim", "seconds", "peak_memory_mb")
     print(f"{output}: " + ", ".join(f"{k} {_short(summary[k])}" for k in keys if k in summary))
     return 0
 

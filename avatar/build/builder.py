@@ -17,18 +17,19 @@ from numpy.typing import NDArray
 
 import avatar.build.fit as fitting
 from avatar.asset import Avatar, Gaussians
-from avatar.build import assemble, check, colour, observe, refine, seed
+from avatar.build import assemble, check, colour, corrections, observe, refine, seed
 from avatar.build import mesh as meshing
 from avatar.build.arms import limits as arm_limits
 from avatar.build.arms import plan as arms
+from avatar.build.corrections import Corrections
 from avatar.build.mesh import UnionMesh
 from avatar.build.observe import Observation
 from avatar.build.photo import Refused, read
-from avatar.build.report import Report
+from avatar.build.report import Report, peak_memory_mb
 from models import body
 from models.body import BodyModel
 
-__all__ = ["STAGES", "VERSION", "Options", "Refused", "Report", "build"]
+__all__ = ["STAGES", "VERSION", "Corrections", "Options", "Refused", "Report", "build"]
 
 VERSION = "1"
 BAD_FIT, NO_FACE_FIT = 2.2, 5.0  # % of face width that the landmarks are off the model
@@ -77,13 +78,23 @@ class _Stages:
         return time.perf_counter() - self.start
 
 
-def build(photo: Path, options: Options | None = None, progress: Progress | None = None) -> tuple[Avatar, Report]:
-    """Raises Refused, with a reason a layman understands, when the photo cannot become an avatar; WeightsError when the
+def build(
+    photo: Path,
+    options: Options | None = None,
+    progress: Progress | None = None,
+    by_hand: Corrections = Corrections(),  # noqa: B008
+    seen: Path | None = None,
+) -> tuple[Avatar, Report]:
+    """by_hand: a matte and landmarks of the user's; seen: stem of the files that show what was found (corrections.py).
+
+    Raises Refused, with a reason a layman understands, when the photo cannot become an avatar; WeightsError when the
     nets that look at it are not there."""
     photo, options = Path(photo), options or Options()
     stages = _Stages(progress)
     stages.enter("observe")
-    o = observe.observe(read(photo))
+    o = observe.observe(read(photo), by_hand)
+    if seen is not None:
+        corrections.write(o, seen)
     model = body.load()
     stages.enter("fit")
     fit = fitting.fit(model, o.camera, o.face, o.person.body)
@@ -113,7 +124,8 @@ def build(photo: Path, options: Options | None = None, progress: Progress | None
         landmark_error=off, lip_gap_mm=face.lip_gap * 1e3, lid_gap_mm=face.lid_gap * 1e3,
         width=o.camera.width, height=o.camera.height, face_width=o.face_width, seed=options.seed,
         versions={"builder": VERSION, "numpy": np.__version__, "mediapipe": mediapipe.__version__},
-        warnings=warnings, scale=o.scale,
+        warnings=warnings, scale=o.scale, focal=o.camera.focal / max(o.camera.width, o.camera.height),
+        peak_memory_mb=peak_memory_mb(),
     )  # fmt: skip
     return avatar, report
 

@@ -64,8 +64,9 @@ class Fit:
     face_width: float  # px
 
 
-def photo_camera(width: int, height: int) -> Camera:
-    return Camera(FOCAL * max(width, height), width / 2, height / 2, width, height)
+def photo_camera(width: int, height: int, focal: float | None = None) -> Camera:
+    """focal: of the longer side, where it is known."""
+    return Camera((focal or FOCAL) * max(width, height), width / 2, height / 2, width, height)
 
 
 class LandmarkFit:

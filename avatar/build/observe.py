@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from avatar.build import suitability
+from avatar.build.corrections import Corrections, read_landmarks, read_matte
 from avatar.build.fit import photo_camera
 from avatar.build.photo import Photo, Refused
 from avatar.render.contract import Camera
@@ -52,8 +54,8 @@ class Observation:
         return float(np.ptp(self.face.landmarks[:468, 0]))
 
 
-def observe(photo: Photo) -> Observation:
-    """Raises Refused when the photo cannot become an avatar."""
+def observe(photo: Photo, by_hand: Corrections = Corrections()) -> Observation:  # noqa: B008
+    """by_hand: what a user set right. Raises Refused when the photo cannot become an avatar."""
     with tracking.Tracker() as tracker:
         persons = tracker.track(photo.rgb)
     person, warnings = suitability.choose(photo.rgb, persons)
@@ -63,7 +65,9 @@ def observe(photo: Photo) -> Observation:
     if k < 1:
         size = (round(rgb.shape[1] * k), round(rgb.shape[0] * k))
         rgb = np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.uint8)
-    matte = matting.matte(rgb, person, others=others)
+    person = _with_landmarks(person, by_hand.landmarks, photo.scale * k, photo.size)
+    given = None if by_hand.matte is None else read_matte(by_hand.matte, rgb.shape[1], rgb.shape[0])
+    matte = matting.matte(rgb, person, given, others)
     alpha = keep_the_person(matte.alpha, person)
     if alpha[alpha > 0.5].size < 500:
         raise Refused("the person cannot be told from the background; use a photo with a plainer background")
@@ -71,9 +75,18 @@ def observe(photo: Photo) -> Observation:
     height, width = rgb.shape[:2]
     framing = framing_of(person, rgb.shape)
     return Observation(
-        rgb, person, alpha, matte.foreground, background, photo_camera(width, height), framing,
+        rgb, person, alpha, matte.foreground, background, photo_camera(width, height, photo.focal), framing,
         view_of(framing, person, alpha), photo.scale * k, (*photo.warnings, *warnings),
     )  # fmt: skip
+
+
+def _with_landmarks(person: tracking.Person, path: Path | None, scale: float, size: tuple[int, int]) -> tracking.Person:
+    if path is None:
+        return person
+    assert person.face is not None
+    points = person.face.landmarks.copy()
+    points[:, :2] = read_landmarks(path, points[:, :2].astype(np.float64), scale, size)
+    return replace(person, face=replace(person.face, landmarks=points))
 
 
 def working_scale(person: tracking.Person, shape: tuple[int, ...]) -> float:

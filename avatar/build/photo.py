@@ -9,11 +9,14 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError
 
 MAX_BYTES = 64 << 20
 MAX_PIXELS = 120_000_000  # larger than any camera's; a small file that claims more is a decompression bomb
 LEAST_SIDE = 64  # px
+FILM_DIAGONAL = 43.27  # mm of 35 mm film, to which EXIF's equivalent focal length refers (CIPA DCG-001)
+SHORTEST_LENS, LONGEST_LENS = 15.0, 300.0  # mm, equivalent; others are slips or no portraits
+CROPPED = 0.02  # by which the aspect ratio may differ from what the camera wrote
 LONG_SIDE = 2048  # px that are kept: more than any stage uses
 
 
@@ -26,6 +29,12 @@ class Photo:
     rgb: NDArray[np.uint8]  # (H, W, 3) sRGB, upright
     scale: float  # pixels here per pixel of the file
     warnings: tuple[str, ...] = ()
+    focal: float | None = None  # of the longer side, where EXIF tells it
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of the file, upright."""
+        return round(self.rgb.shape[1] / self.scale), round(self.rgb.shape[0] / self.scale)
 
 
 def read(path: Path) -> Photo:
@@ -50,6 +59,7 @@ def read(path: Path) -> Photo:
             )
             image.draft("RGB", (LONG_SIDE, LONG_SIDE))  # a JPEG decodes to a half or a quarter, when that is enough
             full = Image.open(io.BytesIO(data)).size
+            focal = focal_length(image, full)
             image.load()
             image = _to_srgb(_upright(image))
     except Refused:
@@ -64,7 +74,7 @@ def read(path: Path) -> Photo:
         raise Refused(f"{name} is damaged and cannot be read ({type(e).__name__})") from e
     if max(image.size) > LONG_SIDE:
         image.thumbnail((LONG_SIDE, LONG_SIDE), Image.Resampling.LANCZOS, reducing_gap=3)
-    return Photo(np.asarray(image, np.uint8), max(image.size) / max(full), found)
+    return Photo(np.asarray(image, np.uint8), max(image.size) / max(full), found, focal)
 
 
 def _check_size(name: str, image: Image.Image) -> None:
@@ -73,6 +83,24 @@ def _check_size(name: str, image: Image.Image) -> None:
         raise Refused(f"{name} claims {w} x {h} pixels; use a picture of at most {MAX_PIXELS // 10**6} megapixels")
     if min(w, h) < LEAST_SIDE:
         raise Refused(f"{name} is {w} x {h} pixels; it must be at least {LEAST_SIDE} each way")
+
+
+def focal_length(image: Image.Image, size: tuple[int, int]) -> float | None:
+    """Focal length over the picture's longer side from EXIF, or None.
+
+    It counts where the picture is whole: of the size that EXIF says the camera wrote, or at least of its shape.
+    """
+    try:
+        tags = image.getexif().get_ifd(ExifTags.IFD.Exif)
+        equivalent = float(tags.get(ExifTags.Base.FocalLengthIn35mmFilm) or 0)
+        written = [float(tags.get(t) or 0) for t in (ExifTags.Base.ExifImageWidth, ExifTags.Base.ExifImageHeight)]
+    except Exception:  # EXIF is anything; without it the photo is as good as any other
+        return None
+    if not SHORTEST_LENS <= equivalent <= LONGEST_LENS:
+        return None
+    if min(written) > 0 and abs(max(written) / min(written) * min(size) / max(size) - 1) > CROPPED:
+        return None
+    return equivalent / FILM_DIAGONAL * float(np.hypot(*size)) / max(size)
 
 
 def _upright(image: Image.Image) -> Image.Image:

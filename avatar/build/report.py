@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import sys
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -30,6 +32,8 @@ class Report:
     versions: dict[str, str]
     warnings: tuple[str, ...] = ()
     scale: float = 1.0  # avatar pixels per pixel of the photo
+    focal: float = 0.0  # of the photo's longer side: EXIF's, or the usual one
+    peak_memory_mb: float = 0.0  # of the process that built it
 
     def json(self) -> str:
         return json.dumps(asdict(self), indent=2)
@@ -45,3 +49,15 @@ class Report:
             except BaseException:
                 Path(f.name).unlink(missing_ok=True)
                 raise
+
+
+def peak_memory_mb() -> float:
+    """The most memory this process has ever held, MB."""
+    with contextlib.suppress(OSError):  # getrusage would also count what this process was forked from
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) / 1024
+    import resource
+
+    unit = 1 << 20 if sys.platform == "darwin" else 1 << 10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit

@@ -33,10 +33,20 @@ Event = dict[str, Any]
 
 
 class BuildJob:
-    """One build in the background. `out` appears when it is done, complete, or not at all; so does `report`."""
+    """One build in the background. `out` appears when it is done, complete, or not at all; so does `report`, and beside
+    it what the nets saw (corrections.py)."""
 
-    def __init__(self, photo: Path, out: Path, report: Path | None = None, name: str = "", consent: str = "") -> None:
-        """Starts at once. Raises OSError when the folder of `out` cannot be written."""
+    def __init__(
+        self,
+        photo: Path,
+        out: Path,
+        report: Path | None = None,
+        name: str = "",
+        consent: str = "",
+        matte: Path | None = None,
+        landmarks: Path | None = None,
+    ) -> None:
+        """Starts at once. matte, landmarks: the user's own. Raises OSError when the folder of `out` is not writable."""
         self.out, self.report = Path(out), None if report is None else Path(report)
         self._folder = Path(tempfile.mkdtemp(prefix=f".{self.out.stem}-", suffix=".tmp", dir=self.out.parent))
         self._cancelled = False
@@ -44,6 +54,8 @@ class BuildJob:
         read, write = os.pipe()
         command = [sys.executable, "-m", "avatar.build.worker", str(Path(photo).absolute()), str(self._folder)]
         command += ["--events", str(write), "--name", name or self.out.stem, "--consent", consent]
+        for flag, file in (("--matte", matte), ("--landmarks", landmarks)):
+            command += [] if file is None else [flag, str(Path(file).absolute())]
         threads = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}  # two threads on small matrices only spin
         self._log = tempfile.TemporaryFile()  # noqa: SIM115
         try:
@@ -95,6 +107,8 @@ class BuildJob:
                 os.replace(self._folder / "avatar", self.out)
                 if self.report is not None:
                     shutil.move(self._folder / "report.json", self.report)
+                    for file in sorted(self._folder.glob("seen.*")):
+                        shutil.move(file, self.report.with_name(self.report.stem + file.name.removeprefix("seen")))
             return {**last, "avatar": str(self.out)}
         if last.get("event") == "failed":
             return last
@@ -128,6 +142,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--events", type=int, required=True)
     parser.add_argument("--name", default="")
     parser.add_argument("--consent", default="")
+    parser.add_argument("--matte", type=Path)
+    parser.add_argument("--landmarks", type=Path)
     a = parser.parse_args(arguments)
     with contextlib.suppress(OSError):
         os.nice(NICE)
@@ -153,7 +169,8 @@ def _build(a: argparse.Namespace, tell) -> int:  # type: ignore[no-untyped-def]
 
     try:
         options = builder.Options(name=a.name, consent=a.consent)
-        avatar, report = builder.build(a.photo, options, progress)
+        by_hand = builder.Corrections(a.matte, a.landmarks)
+        avatar, report = builder.build(a.photo, options, progress, by_hand, a.folder / "seen")
         progress("save", 0.99, "Saving the avatar")
         asset.save(avatar, a.folder / "avatar")
         report.save(a.folder / "report.json")

@@ -19,7 +19,9 @@ def test_a_job_tells_its_progress_and_leaves_only_the_result(nets: None, astrona
     assert events[-1]["event"] == "done", events[-1]
     assert {e["stage"] for e in events[:-1]} >= {"observe", "fit", "seed", "colour", "check"}
     assert events[-1]["report"]["gaussians"] > 10_000
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["anna.avatar", "anna.json"]
+    names = ["anna.avatar", "anna.jpg", "anna.json", "anna.landmarks.json", "anna.matte.png"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == names
+    assert 200 < events[-1]["report"]["peak_memory_mb"] < 4000
     assert asset.load(out).name == "anna"
 
 
