@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avatar.asset import Avatar, FaceMap, Gaussians, State
-from avatar.build import anatomy, eyes, neutral, prune, suitability
+from avatar.build import anatomy, eyes, neutral, prune, suitability, teeth
 from avatar.build.arms.plan import Plan
 from avatar.build.fit import Fit
 from avatar.build.kinematics import F64
@@ -21,6 +21,7 @@ from models.body import BodyModel
 from models.motion import HEAD, JAW, LEFT_EYE, NECK, RIGHT_EYE, axis_angle_from_matrix, matrix_from_axis_angle
 from models.skinning import Poser, SkinnedMesh, SparseDirections
 
+FRONT_TEETH = 20.0  # mm of arc length to each side that lips cover; cheeks lie beside the rest
 TRUST = 1e-5  # m: smaller displacements of expressions and corrections are not kept
 
 
@@ -29,10 +30,11 @@ def assemble(model: BodyModel, fit: Fit, union: UnionMesh, plan: Plan) -> tuple[
     o = plan.photo
     rest = union.skin.vertices[: union.body_vertices].astype(np.float64) - _correctives(model, union.pose)
     sides = (("Left", LEFT_EYE_RING), ("Right", RIGHT_EYE_RING))
-    lips = float(np.linalg.norm(o.landmarks[13] - o.landmarks[14])) / o.face_width
+    opening = float(np.linalg.norm(o.landmarks[13] - o.landmarks[14])) / o.face_width
     face = neutral.neutral(
-        model, rest, fit.expression, {s: suitability.aperture(o.face, r) for s, r in sides}, lips > neutral.OPEN_LIPS
-    )
+        model, rest, union.posed[: union.body_vertices], fit.expression,
+        {s: suitability.aperture(o.face, r) for s, r in sides}, opening,
+    )  # fmt: skip
     mesh, correction, shown = _at_neutral(model, union, rest, face, fit.expression)
     move = union.translation.astype(np.float32)
     photo = State(union.pose.astype(np.float32), move, shown.astype(np.float32), np.ones(1, np.float32))
@@ -66,12 +68,24 @@ def _at_neutral(
     was = vertices.copy()
     was[:n] = photo - face.directions @ shown
     vertices[:n] = face.rest - face.directions @ face.expression
-    card = np.unique(union.skin.faces[union.part == anatomy.CARD])
-    if len(card):
-        vertices[card, 2] -= neutral.behind_lips(model, face.rest, vertices[card])
+    if union.teeth is not None:
+        _teeth_at_neutral(model, union, face.rest, vertices)
     correction = SparseDirections.from_dense((was - vertices)[:, :, None], TRUST)
     directions = SparseDirections.from_dense(face.directions, TRUST)
     return replace(union.skin, vertices=vertices.astype(np.float32), expression=directions), correction, shown
+
+
+def _teeth_at_neutral(model: BodyModel, union: UnionMesh, rest: F64, vertices: F64) -> None:
+    """Both arches where the closed lips of the neutral face (V, 3) hide them; in place."""
+    assert union.teeth is not None
+    seam = (anatomy.of(model).landmark_matrix()[[13, 14]] @ rest).mean(0)
+    first = union.body_vertices
+    for arch in (union.teeth.upper, union.teeth.lower):
+        at = slice(first, first + len(arch.points))
+        vertices[at] = teeth.at_neutral(arch, vertices[at], seam)
+        front = np.abs(arch.uv[:, 0]) < FRONT_TEETH
+        vertices[at, 2] -= neutral.behind_lips(model, rest, vertices[at][front])
+        first = at.stop
 
 
 def _correctives(model: BodyModel, pose: F64) -> F64:
@@ -109,11 +123,19 @@ def drop_unreachable(avatar: Avatar, union: UnionMesh, model: BodyModel) -> tupl
     states = prune.extremes(avatar.photo, avatar.neutral, avatar.limits, model.expression_names, jaw_open)
     hides = avatar.occluder & (union.part != anatomy.ARM)  # what an arm hides it may give free
     keep = prune.reachable(avatar.mesh, avatar.correction, hides, states, avatar.camera)
-    keep |= np.isin(union.part, [anatomy.SHELL, anatomy.ARM])
+    keep |= np.isin(union.part, [anatomy.SHELL, anatomy.ARM]) | _mouth(union, model)
     faces = np.ascontiguousarray(avatar.mesh.faces[keep])
     part, occluder = union.part[keep], union.occluder[keep]
     avatar = replace(avatar, mesh=replace(avatar.mesh, faces=faces), part=part, occluder=occluder)
     return avatar, replace(union, skin=replace(union.skin, faces=faces), part=part, occluder=occluder)
+
+
+def _mouth(union: UnionMesh, model: BodyModel) -> NDArray[np.bool_]:
+    """(F,) the mouth's inside: too many ways of opening show too many corners of it to try them."""
+    body = union.skin.faces.max(1) < union.body_vertices
+    inner = np.zeros(len(body), bool)
+    inner[body] = anatomy.of(model).inner_mouth[union.skin.faces[body]].any(1)
+    return inner
 
 
 def blink_stretch(avatar: Avatar, model: BodyModel) -> NDArray[np.float64]:

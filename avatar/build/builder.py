@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 import avatar.build.fit as fitting
 from avatar.asset import Avatar, Gaussians
-from avatar.build import assemble, check, colour, corrections, observe, refine, seed
+from avatar.build import assemble, check, colour, corrections, lips, observe, refine, seed
 from avatar.build import mesh as meshing
 from avatar.build.arms import limits as arm_limits
 from avatar.build.arms import plan as arms
@@ -93,9 +93,11 @@ def build(
     stages = _Stages(progress)
     stages.enter("observe")
     o = observe.observe(read(photo), by_hand)
+    if by_hand is None:
+        o = lips.closed_if_they_look_it(o)
     if seen is not None:
         corrections.write(o, seen)
-    model = body.load()
+    model = lips.rounded(body.load())
     stages.enter("fit")
     fit = fitting.fit(model, o.camera, o.face, o.person.body)
     off = 100 * float(fit.error.mean()) / fit.face_width
@@ -158,13 +160,13 @@ def _coloured(
     model: BodyModel, o: Observation, trunk: Observation, union: UnionMesh, seeds: seed.Seeds, stretch: NDArray
 ) -> Gaussians:
     """Gaussians with their solved colours; trunk: the photo without its moving arms; stretch (F,) in a blink."""
-    first, fill = colour.first_colours(model, trunk, union, seeds)
+    first, fill, believed = colour.first_colours(model, trunk, union, seeds)
     gaussians = Gaussians(
         face=seeds.face.astype(np.int32), bary=seeds.bary.astype(np.float32), shape=seeds.shape.astype(np.float32),
         colour=first.astype(np.float32), opacity=seeds.opacity.clip(0, 1).astype(np.float32), layer=seeds.layer,
         confidence=np.where(seeds.seen, 3, 1).astype(np.uint8),
     )  # fmt: skip
-    solved = colour.solve(o, union, gaussians, seeds)
+    solved = colour.solve(o, union, gaussians, seeds, believed)
     return replace(gaussians, colour=colour.soften_lids(solved, fill, stretch[seeds.face]).astype(np.float32))
 
 

@@ -14,7 +14,7 @@ import scipy.sparse.linalg as sl
 from numpy.typing import NDArray
 
 from avatar.asset import Gaussians
-from avatar.build import anatomy, eyes
+from avatar.build import anatomy, eyes, mouth
 from avatar.build.kinematics import F64
 from avatar.build.landmarks import LEFT_EYE, OVAL, RIGHT_EYE
 from avatar.build.mesh import UnionMesh, unit
@@ -30,6 +30,7 @@ from models.motion import LEFT_EYE as LEFT_EYE_JOINT
 from models.motion import RIGHT_EYE as RIGHT_EYE_JOINT
 
 RIDGE_SEEN, RIDGE_UNDERLAY, RIDGE_HIDDEN, RIDGE_FRINGE = 0.02, 0.1, 1.0, 5.0  # towards the first colour
+RIDGE_DOUBTED = 0.5  # where the photo shows the Gaussian's neighbour
 RIDGE_EDGE = 10.0  # how much more where the matte is half transparent: there the background's share is uncertain
 CROWDED = 3
 TONE_FLESH, TONE_ELSE = 0.005, 1e-4  # pull of hidden vertices to the face's mean colour
@@ -40,10 +41,6 @@ SKIN_CHROMA, SKIN_LIGHT = 16.0, 38.0  # distances in CIE Lab within which a colo
 LEAST_STRETCH, FULL_STRETCH, LID_FILL = 1.8, 4.0, 0.75
 STEPS = 25
 RIM_DIRECTIONS = 96
-WHITE = np.array([0.80, 0.77, 0.74])  # of an eye in good light, as it is seen beside lids
-DARK = np.array([0.16, 0.055, 0.05])  # the depth of a mouth
-TEETH, LOWER_TEETH = np.array([0.80, 0.76, 0.69]), np.array([0.62, 0.58, 0.52])
-TONGUE = np.array([0.42, 0.19, 0.18])
 
 
 def sample(image: NDArray, pixels: NDArray) -> F64:
@@ -57,12 +54,16 @@ def sample(image: NDArray, pixels: NDArray) -> F64:
     return top * (1 - b) + (image[j + 1, i] * (1 - a) + image[j + 1, i + 1] * a) * b
 
 
-def first_colours(model: BodyModel, o: Observation, mesh: UnionMesh, seeds: Seeds) -> tuple[F64, F64]:
-    """(N, 3) the photo's colours where it shows the Gaussian, the fill elsewhere; and (N, 3) the fill everywhere."""
+def first_colours(
+    model: BodyModel, o: Observation, mesh: UnionMesh, seeds: Seeds
+) -> tuple[F64, F64, NDArray[np.bool_]]:
+    """(N, 3) the photo's colours where it shows the Gaussian, the fill elsewhere; (N, 3) the fill everywhere; and (N,)
+    whether the photo is believed there: not where a neighbour's pixel fell on teeth, lips or eyes."""
     vertex, skin_tone = _vertex_colours(model, o, mesh)
     brushes = _eye_brushes(model, o, mesh, seeds, skin_tone)
-    white = np.mean([b.sclera for b in brushes.values()], 0) if brushes else WHITE * skin_tone.mean() / 0.55
-    vertex = _inside_of_mouth(model, vertex, white)
+    white = np.mean([b.sclera for b in brushes.values()], 0) if brushes else mouth.EYE_WHITE * skin_tone.mean() / 0.55
+    lit = mouth.light(white, skin_tone)
+    vertex = mouth.inside(model, vertex, lit)
     corners = mesh.skin.faces[seeds.face]
     on_body = corners.max(1) < mesh.body_vertices
     c = corners.clip(0, mesh.body_vertices - 1)
@@ -75,14 +76,18 @@ def first_colours(model: BodyModel, o: Observation, mesh: UnionMesh, seeds: Seed
     for ball, brush in brushes.items():
         unseen = ~seeds.seen[part == ball]
         colour[np.flatnonzero(part == ball)[unseen]] = brush(_eye_angles(mesh, seeds, ball)[unseen])
-    for sheet, visible in ((anatomy.CARD, mesh.card_core), (anatomy.SHELL, _shell_seen(o, seeds, part))):
-        hidden = (part == sheet) & ~shown
-        if hidden.any() and visible is not None:  # what continues under something nearer looks as it does beside it
-            colour[hidden] = sample(push_pull(o.foreground, visible.astype(np.float32)), seeds.pixel[hidden])
+    believed = np.ones(len(colour), bool)
+    for at, paint in (mouth.teeth_colours(o, mesh, seeds, colour, lit), mouth.lip_colours(o, seeds, colour)):
+        colour[at] = paint
+        believed[at] = False
+    hidden = (part == anatomy.SHELL) & ~shown
+    if hidden.any():  # what continues under something nearer looks as it does beside it
+        visible = _shell_seen(o, seeds, part)
+        colour[hidden] = sample(push_pull(o.foreground, visible.astype(np.float32)), seeds.pixel[hidden])
     for k, arm in enumerate(mesh.sheets):
         on = mesh.sheet_of[seeds.face] == k
         colour[on] = sample(arm.foreground, seeds.pixel[on])
-    return colour.clip(0, 1), fill
+    return colour.clip(0, 1), fill, believed
 
 
 def soften_lids(colour: F64, fill: F64, stretch: NDArray) -> F64:
@@ -104,7 +109,7 @@ def _vertex_colours(model: BodyModel, o: Observation, mesh: UnionMesh) -> tuple[
     """(V, 3) of the body's vertices, and the face's mean colour (3,)."""
     a = anatomy.of(model)
     n = mesh.body_vertices
-    body = mesh.skin.faces[mesh.part < anatomy.SHELL]
+    body = mesh.skin.faces[mesh.part < anatomy.UPPER_TEETH]
     points = o.camera.camera_from_world(mesh.posed[:n])
     pixels = o.camera.project(mesh.posed[:n])[:, :2]
     known = _seen_vertices(o, mesh, body, points, pixels) & a.skin & ~a.inner_mouth & ~_in_eyes(o, pixels)
@@ -232,25 +237,6 @@ def _rim_colours(o: Observation, centre: NDArray) -> F64:
     return np.stack([np.convolve(wrapped[:, c], np.ones(5) / 5, "valid") for c in range(3)], 1)
 
 
-def _inside_of_mouth(model: BodyModel, colours: F64, white: F64) -> F64:
-    """Cavity that darkens with depth, shaded teeth, a dark tongue; in the light that makes the eyes' white `white`."""
-    a = anatomy.of(model)
-    light = white / WHITE
-    v = model.v_template
-    lips_z = v[a.landmark_corners[[13, 14, 78, 308]]].reshape(-1, 3)[:, 2].mean()
-    depth = np.clip((lips_z - v[:, 2]) / 0.02, 0, 1)[:, None]
-    out = colours.copy()
-    inner = a.inner_mouth
-    out[inner] = ((1 - depth) * colours * 0.6 + depth * DARK * light)[inner]
-    for part, colour, fade in (
-        (anatomy.UPPER_TEETH, TEETH, 0.05), (anatomy.LOWER_TEETH, LOWER_TEETH, 0.045), (anatomy.TONGUE, TONGUE, 0.06),
-    ):  # fmt: skip
-        mask = a.of_part(part)
-        z = v[mask, 2]
-        out[mask] = colour * light * np.clip(1 - (z.max() - z) / fade, 0.25, 1)[:, None]
-    return out
-
-
 def _eye_angles(mesh: UnionMesh, seeds: Seeds, part: int) -> F64:
     """(n, 2) rad right and up from the front of an eyeball, of the Gaussians on it."""
     on = mesh.part[seeds.face] == part
@@ -279,7 +265,7 @@ def _eye_brushes(model: BodyModel, o: Observation, mesh: UnionMesh, seeds: Seeds
     return brushes
 
 
-def solve(o: Observation, mesh: UnionMesh, gaussians: Gaussians, seeds: Seeds) -> F64:
+def solve(o: Observation, mesh: UnionMesh, gaussians: Gaussians, seeds: Seeds, believed: NDArray[np.bool_]) -> F64:
     """(N, 3) colours that redraw the photo over the background, as near to the first colours as that allows."""
     w = cpu.weights(mesh.posed.astype(np.float32), mesh.skin.faces, mesh.occluder, gaussians, o.camera)
     alpha = w.alpha.reshape(-1)
@@ -289,7 +275,8 @@ def solve(o: Observation, mesh: UnionMesh, gaussians: Gaussians, seeds: Seeds) -
     back = o.background.reshape(-1, 3)[keep] / 255.0
     b = picture - (1 - alpha[keep, None]) * back  # what the Gaussians must add over the background
     crowd = np.maximum(1 / seeds.step, 1.0) ** CROWDED  # more Gaussians than pixels: the photo says ever less of each
-    ridge = np.where(seeds.seen, RIDGE_SEEN * crowd, np.where(seeds.drawn, RIDGE_UNDERLAY, RIDGE_HIDDEN))
+    shown = np.where(believed, RIDGE_SEEN * crowd, RIDGE_DOUBTED)
+    ridge = np.where(seeds.seen, shown, np.where(seeds.drawn, RIDGE_UNDERLAY, RIDGE_HIDDEN))
     ridge = ridge * np.where(seeds.layer == LAYER["fringe"], RIDGE_FRINGE, 1 + RIDGE_EDGE * (1 - seeds.opacity))
     return ridge_solution(A, b, gaussians.colour.astype(np.float64), ridge[:, None]).clip(0, 1)
 

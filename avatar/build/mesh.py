@@ -1,4 +1,4 @@
-"""Stage mesh: body + mouth card + shell become one skinned mesh, every part of which will carry Gaussians.
+"""Stage mesh: body + teeth + shell become one skinned mesh, every part of which will carry Gaussians.
 
 The shell is a 2.5-D sheet over whatever the matte holds beyond the body: hair, collar, clothes, static arms. Its depth
 continues the body's. Static arms and legs do not move: their weights go to the bone they hang from, in the body and in
@@ -13,15 +13,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from avatar.build import anatomy, eyes
+from avatar.build import anatomy, eyes, teeth
 from avatar.build.arms.fit import chain
 from avatar.build.arms.plan import Plan
 from avatar.build.arms.sheet import STEEP, Sheet, facing
 from avatar.build.fit import Fit
 from avatar.build.kinematics import F64
-from avatar.build.landmarks import LIPS_INNER
 from avatar.build.observe import Observation
 from avatar.build.refine import Refined
+from avatar.build.teeth import Teeth
 from avatar.render import cpu
 from models.body import BodyModel
 from models.matting import push_pull
@@ -33,8 +33,6 @@ SHELL_CELL = 4.0  # px
 SHELL_OVERLAP = 4.0  # px that the shell continues under the body's edge
 SHELL_BEHIND = 0.004  # m deeper there
 SHELL_BEYOND = 16.0  # px that it continues beyond the picture
-CARD_CELL = 2.0  # px
-CARD_GAP = 0.05  # of the face's width: lips farther apart show teeth that go on a card
 SOLID = 0.6  # alpha of all corners from which a shell triangle may hide what is behind it
 
 TORSO, HEAD, NECK = JOINT["spine3"], JOINT["head"], JOINT["neck"]
@@ -52,7 +50,7 @@ class UnionMesh:
     pose: F64  # (55, 3) of the photo, limbs at rest
     translation: F64  # (3,)
     posed: F64  # (V, 3) m as in the photo
-    card_core: NDArray[np.bool_] | None  # (H, W) where the photo shows the inside of the mouth
+    teeth: Teeth | None  # their arches follow the body's vertices, the upper one first
     sheets: tuple[Sheet, ...] = ()  # of the moving arms
     trunk_alpha: NDArray[np.float32] | None = None  # (H, W) the matte without them, where there are any
 
@@ -78,28 +76,40 @@ def build(model: BodyModel, fit: Fit, refined: Refined, plan: Plan) -> UnionMesh
     covered = ids >= 0
     weights = _moving_weights(model)
     shell_v, shell_f, shell_w, shell_solid = _shell(o, depth, covered, kept, ids, weights)
-    card_v, card_f, core = _mouth_card(model, o, refined.vertices)
-    n, c = len(refined.vertices), len(card_v)
-    posed = np.concatenate([refined.vertices, card_v, shell_v])
-    card_w = np.zeros((c, len(JOINTS)))
-    card_w[:, HEAD] = 1
-    weights = np.concatenate([weights, card_w, shell_w])
-    faces = np.concatenate([kept, card_f + n, shell_f + n + c])
+    arches = teeth.teeth(model, o, model.skinned(fit.betas).vertices.astype(np.float64), refined.vertices)
+    teeth_v, teeth_f, teeth_w, teeth_part = _of_arches(arches)
+    n, c = len(refined.vertices), len(teeth_v)
+    posed = np.concatenate([refined.vertices, teeth_v, shell_v])
+    weights = np.concatenate([weights, teeth_w, shell_w])
+    faces = np.concatenate([kept, teeth_f + n, shell_f + n + c])
     in_matte = _in_matte(plan.photo, pixels[:, :2])  # what an arm hides is drawn as well
-    occluder = np.concatenate([in_matte[kept].all(1), np.ones(len(card_f), bool), shell_solid])
+    occluder = np.concatenate([in_matte[kept].all(1), np.ones(len(teeth_f), bool), shell_solid])
     sheets = _sheets(plan, posed, faces)
     for s in sheets:
         faces = np.concatenate([faces, s.faces + len(posed)])
         posed, weights = np.concatenate([posed, s.vertices]), np.concatenate([weights, s.weights])
-    parts = [(anatomy.CARD, len(card_f)), (anatomy.SHELL, len(shell_f)), *((anatomy.ARM, len(s.faces)) for s in sheets)]
-    part = np.concatenate([model.face_part[body_faces], *(np.full(count, code) for code, count in parts)])
+    parts = [(anatomy.SHELL, len(shell_f)), *((anatomy.ARM, len(s.faces)) for s in sheets)]
+    part = np.concatenate([model.face_part[body_faces], teeth_part, *(np.full(count, code) for code, count in parts)])
     occluder = np.concatenate([occluder, *(s.solid for s in sheets)])
     skin, pose, posed = _unpose(model, o, fit, posed, weights, plan)
     skin = replace(skin, faces=faces.astype(np.int32))
     return UnionMesh(
-        skin, part.astype(np.uint8), occluder, n, pose, fit.translation, posed, core, tuple(sheets),
+        skin, part.astype(np.uint8), occluder, n, pose, fit.translation, posed, arches, tuple(sheets),
         o.alpha if sheets else None,
     )  # fmt: skip
+
+
+def _of_arches(arches: Teeth | None) -> tuple[F64, NDArray[np.int64], F64, NDArray[np.uint8]]:
+    """Both arches' vertices (n, 3), triangles, weights (n, J) and part of each triangle."""
+    if arches is None:
+        return np.zeros((0, 3)), np.zeros((0, 3), np.int64), np.zeros((0, len(JOINTS))), np.zeros(0, np.uint8)
+    upper, lower = arches.upper, arches.lower
+    n, m = len(upper.points), len(lower.points)
+    weights = np.zeros((n + m, len(JOINTS)))
+    weights[:n, HEAD] = weights[n:, JOINT["jaw"]] = 1
+    part = np.repeat([upper.part, lower.part], [len(upper.triangles), len(lower.triangles)]).astype(np.uint8)
+    triangles = np.concatenate([upper.triangles, lower.triangles + n])
+    return np.concatenate([upper.points, lower.points]), triangles, weights, part
 
 
 def _sheets(plan: Plan, posed: F64, faces: NDArray) -> list[Sheet]:
@@ -112,8 +122,8 @@ def _sheets(plan: Plan, posed: F64, faces: NDArray) -> list[Sheet]:
 
 
 def _body_faces(model: BodyModel, o: Observation, vertices: F64, dropped: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Triangles of the body that take part: no lashes, no forearms or moving arms, nothing far outside picture or
-    matte."""
+    """Triangles of the body that take part: no teeth or lashes, no forearms or moving arms, nothing far outside picture
+    or matte."""
     a = anatomy.of(model)
     p = o.camera.project(vertices)[:, :2]
     margin = 60 * unit(o)
@@ -123,7 +133,7 @@ def _body_faces(model: BodyModel, o: Observation, vertices: F64, dropped: NDArra
     q = np.floor(p).astype(int).clip(0, size - 1)
     stray = distance[q[:, 1], q[:, 0]] > 3 * unit(o) + 1
     f = model.faces
-    keep = (model.face_part <= anatomy.LOWER_TEETH) & ~(a.lower_arm | dropped)[f].any(1)
+    keep = (model.face_part < anatomy.UPPER_TEETH) & ~(a.lower_arm | dropped)[f].any(1)
     keep &= ~outside[f].all(1) & ~stray[f].all(1)
     return np.flatnonzero(keep)
 
@@ -214,47 +224,6 @@ def _grid_triangles(cell: NDArray[np.bool_]) -> tuple[NDArray, NDArray]:
 def _unproject(camera, x, y, z):  # type: ignore[no-untyped-def]
     """Pixels and depth -> (..., 3) world m."""
     return np.stack([(x - camera.cx) / camera.focal * z, -(y - camera.cy) / camera.focal * z, -z], -1)
-
-
-def _mouth_card(model: BodyModel, o: Observation, vertices: F64):  # type: ignore[no-untyped-def]
-    """Open smiles: what the photo shows between the lips goes on a curved card at the upper teeth, fixed to the skull.
-
-    Spread over the model's teeth, tongue and inner lips, which never line up with the photo's, it shears apart as soon
-    as the head turns. -> vertices (n, 3) world m, triangles, mask (H, W) of the mouth's inside; or empty.
-    """
-    lips = o.landmarks[list(LIPS_INNER)]
-    gap = float(np.linalg.norm(o.landmarks[14] - o.landmarks[13]))
-    if gap < CARD_GAP * o.face_width:
-        return np.zeros((0, 3)), np.zeros((0, 3), np.int64), None
-    u = unit(o)
-    mask = np.zeros(o.alpha.shape, np.uint8)
-    cv2.fillPoly(mask, [lips.round().astype(np.int32)], 1)
-    core = cv2.erode(mask, np.ones((3, 3))) > 0
-    z0, x0, bend = _tooth_arch(model, o, vertices)
-    up, side = round(5 * u) + 1, 2 * round(4 * u) + 1
-    grown = cv2.dilate(mask, np.ones((up, side), np.uint8), anchor=(side // 2, 0))  # up and sideways, never down
-    g = max(CARD_CELL * u, 1.0)
-    ys, xs = np.where(grown > 0)
-    gy, gx = np.mgrid[ys.min() : ys.max() + g : g, xs.min() : xs.max() + g : g]
-    z = np.full(gx.shape, z0[0])
-    for _ in range(3):
-        X = (gx - o.camera.cx) / o.camera.focal * z - x0
-        z = z0[0] + z0[1] * X + bend * X**2 - 0.001
-    H, W = o.alpha.shape
-    cell = grown[gy[:-1, :-1].astype(int).clip(0, H - 1), gx[:-1, :-1].astype(int).clip(0, W - 1)] > 0
-    triangles, used = _grid_triangles(cell)
-    return _unproject(o.camera, gx, gy, z).reshape(-1, 3)[used], triangles, core
-
-
-def _tooth_arch(model: BodyModel, o: Observation, vertices: F64):  # type: ignore[no-untyped-def]
-    """Depth of the upper teeth's front as a quadratic in x, camera space: ((offset, slope), centre x, bend)."""
-    teeth = vertices[anatomy.of(model).of_part(anatomy.UPPER_TEETH)]
-    c = o.camera.camera_from_world(teeth)
-    c = c[c[:, 2] < np.median(c[:, 2])]
-    x0 = c[:, 0].mean()
-    A = np.stack([np.ones(len(c)), c[:, 0] - x0, (c[:, 0] - x0) ** 2], 1)
-    k = np.linalg.lstsq(A, c[:, 2], rcond=None)[0]
-    return k[:2], x0, float(np.clip(k[2], 0, 25))
 
 
 def _unpose(

@@ -12,25 +12,21 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy.sparse as sp
-import scipy.sparse.linalg as sl
 from numpy.typing import NDArray
 
-from avatar.build import anatomy
+from avatar.build import anatomy, lips
 from avatar.build.kinematics import F64
-from avatar.build.landmarks import LIP_PAIRS, LIPS_OUTER
-from avatar.build.refine import umbrella
+from avatar.build.landmarks import LIP_PAIRS
 from avatar.render import cpu
 from models.body import BodyModel
 
 KEPT_SMILE = 0.35  # of the photo's open-mouthed smile
 KEPT_CLOSED = 0.7  # of a smile with closed lips, which is neutral enough
 OPEN_LIPS = 0.015  # of the face's width
-MOUTH_RADIUS, LID_RADIUS = 0.055, 0.02  # m around the lips or an eye that a correction may move
+LID_RADIUS = 0.02  # m around an eye that a correction may move
 MEET = 30.0  # weight of a pair's meeting against smoothness
-SMOOTH, FIRM = 3.0, 0.003
 LEAST_APERTURE = 0.2  # of an eye's width: narrower eyes of the photo are opened
-UPPER_EDGE, LOWER_EDGE, TONGUE_TOP = -0.0028, -0.0012, -0.0075  # m above the lips' seam: an opening mouth shows the
-# edges of the upper teeth first, the tongue last
+TONGUE_TOP, TONGUE_FLAT = -0.008, 0.5  # m above the lips' seam: under the teeth's edges; of the model's height
 BEHIND = 0.0015  # m that teeth and tongue stay behind closed lips
 PIXEL = 0.0003  # m of the depth map that tells
 UPPER_LID_SHARE = 0.85  # of the way that is the upper lid's in a blink
@@ -48,8 +44,13 @@ class Neutral:
     lid_gap: float  # m, the same of the lids at eyeBlink 1
 
 
-def neutral(model: BodyModel, photo: F64, expression: F64, apertures: dict[str, float], open_lips: bool) -> Neutral:
-    """photo (V, 3) m: body vertices at rest with the photo's expression (E,) in them; apertures of the eyes by side."""
+def neutral(
+    model: BodyModel, photo: F64, posed: F64, expression: F64, apertures: dict[str, float], opening: float
+) -> Neutral:
+    """photo (V, 3) m: body vertices at rest with the photo's expression (E,) in them; posed (V, 3) m: as in
+    the photo; apertures of the eyes by side;
+    opening: between the lips, of the face's width."""
+    open_lips = opening > OPEN_LIPS
     names = model.expression_names
     kept = np.array([_kept(n, open_lips) for n in names])
     target = expression * kept
@@ -60,10 +61,10 @@ def neutral(model: BodyModel, photo: F64, expression: F64, apertures: dict[str, 
                 target[names.index(lid + side)] *= share
     directions = model.expression_dirs.astype(np.float64).copy()
     rest = photo + directions @ (target - expression)
-    rest += _seal(model, rest)
+    rest += lips.seal(model, rest, posed, opening)
     lip_gap = _largest_gap(model, rest, LIP_PAIRS)
     lid_gap = 0.0
-    _place_teeth(model, rest)
+    _place_tongue(model, rest)
     lids = np.array([n.startswith(LIDS) for n in names])
     for side in ("Left", "Right"):
         rest += _clear_of_eyeball(model, rest, side)
@@ -73,19 +74,14 @@ def neutral(model: BodyModel, photo: F64, expression: F64, apertures: dict[str, 
     return Neutral(rest, np.where(lids, 0.0, target), directions, lip_gap, lid_gap)
 
 
-def _place_teeth(model: BodyModel, rest: F64) -> None:
-    """Teeth and tongue where they belong behind sealed lips; in place. The photo's offsets moved them with the lips."""
+def _place_tongue(model: BodyModel, rest: F64) -> None:
+    """The tongue flat in the jaw, below the lower teeth's edges; in place. The photo's offsets moved it."""
     a = anatomy.of(model)
     seam = (a.landmark_matrix()[[13, 14]] @ rest)[:, 1].mean()
-    edges = (
-        (anatomy.UPPER_TEETH, np.min, UPPER_EDGE),
-        (anatomy.LOWER_TEETH, np.max, LOWER_EDGE),
-        (anatomy.TONGUE, np.max, TONGUE_TOP),
-    )
-    for part, edge, height in edges:
-        inside = a.of_part(part)
-        front = inside & (rest[:, 2] > np.quantile(rest[inside, 2], 0.7))  # the incisors, the tongue's tip
-        rest[inside, 1] += seam + height - edge(rest[front, 1])
+    inside = a.of_part(anatomy.TONGUE)
+    if inside.any():
+        top = rest[inside, 1].max()
+        rest[inside, 1] = seam + TONGUE_TOP + TONGUE_FLAT * (rest[inside, 1] - top)
         rest[inside, 2] -= behind_lips(model, rest, rest[inside])
 
 
@@ -128,35 +124,6 @@ def _region(model: BodyModel, rest: F64, centre: F64, radius: float) -> NDArray[
     return np.flatnonzero((np.linalg.norm(rest - centre, axis=1) < radius) & a.skin & (a.head > 0.5))
 
 
-def _smooth_correction(model: BodyModel, region: NDArray, rows: sp.csr_matrix, target: F64, weight: NDArray) -> F64:
-    """(V, 3) displacement, zero outside `region`: rows (n, V) @ displacement -> target (n, 3), smooth between."""
-    V = len(model.v_template)
-    grown = np.zeros(V, bool)
-    grown[region] = True
-    faces = model.faces[grown[model.faces].any(1)]
-    ids = np.unique(faces)
-    local = np.full(V, -1)
-    local[ids] = np.arange(len(ids))
-    L = umbrella(local[faces], len(ids))
-    inner = local[region]
-    L = L[:, inner]
-    R = rows[:, region]
-    N = SMOOTH * (L.T @ L) + FIRM * sp.eye(len(region)) + R.T @ sp.diags(weight) @ R
-    out = np.zeros((V, 3))
-    out[region] = sl.splu(N.tocsc()).solve(R.T @ (weight[:, None] * target))
-    return out
-
-
-def _seal(model: BodyModel, rest: F64) -> F64:
-    """The correction that makes the inner rims of the lips meet."""
-    B = anatomy.of(model).landmark_matrix()
-    centre = (B[list(LIPS_OUTER)] @ rest).mean(0)
-    rows = _pair_matrix(model, LIP_PAIRS)
-    return _smooth_correction(
-        model, _region(model, rest, centre, MOUTH_RADIUS), rows, -(rows @ rest), np.full(len(LIP_PAIRS), MEET)
-    )
-
-
 def _eyeball(model: BodyModel, rest: F64, side: str) -> tuple[F64, float]:
     """Centre and radius (m) of an eyeball at rest."""
     return anatomy.sphere(rest[anatomy.of(model).of_part(anatomy.LEFT_EYE if side == "Left" else anatomy.RIGHT_EYE)])
@@ -190,6 +157,6 @@ def _closed(model: BodyModel, rest: F64, directions: F64, expression: F64, side:
         gap = (lower - upper) @ closed
         rows = sp.vstack([upper, lower]).tocsr()
         target = np.concatenate([gap * UPPER_LID_SHARE, -gap * (1 - UPPER_LID_SHARE)])
-        closed = closed + _smooth_correction(model, region, rows, target, np.full(len(target), MEET))
+        closed = closed + lips.displacement(model, closed, rows, target, np.full(len(target), MEET), region)
         closed = closed + _clear_of_eyeball(model, closed, side)
     return closed

@@ -24,6 +24,7 @@ TRUNK, SURROUNDS, FACE, FINE = 2.0, 1.6, 1.2, 0.9  # lattice spacing in px of a 
 LEVELS = (2.8, 2.2, 1.7, FACE, FINE)  # the lattices there are
 DETAIL = (0.7, 1.7)  # least and most detail that counts
 HIDDEN_INSIDE, HIDDEN_SHELL, HIDDEN_HEAD, HIDDEN_TRUNK = 1.5, 2.0, 2.6, 4.0
+HIDDEN_TEETH = 1.0  # crowns and the lines between them
 SEEN_SIGMA, HIDDEN_SIGMA = 0.45, 0.75  # of the spacing
 STRETCH = 3.0  # how many times longer than in the picture a spot may be along a steep surface
 STRETCH_BRIDGE = 15.0  # the same where the surface only bridges two depths and hides nothing: nothing is behind a gap
@@ -262,6 +263,7 @@ def _hidden_spacing(model: BodyModel, mesh: UnionMesh, faces: NDArray) -> F64:
     inner = np.zeros(len(faces), bool)
     inner[skin] = a.inner_mouth[corners[skin]].any(1)
     out[inner | ~skin] = HIDDEN_INSIDE
+    out[(part == anatomy.UPPER_TEETH) | (part == anatomy.LOWER_TEETH)] = HIDDEN_TEETH
     out[np.isin(part, [anatomy.SHELL, anatomy.ARM])] = HIDDEN_SHELL
     return out
 

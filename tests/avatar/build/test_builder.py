@@ -65,7 +65,7 @@ def test_everything_is_finite_and_bound_to_the_mesh(built: Built) -> None:
 
 def test_every_layer_of_an_open_smile_is_there(built: Built) -> None:
     present = set(built.avatar.gaussians.layer.tolist())
-    names = ("skin", "lips", "cavity", "teeth", "tongue", "eyes", "card", "shell", "fringe")
+    names = ("skin", "lips", "cavity", "teeth", "tongue", "eyes", "shell", "fringe")
     assert present >= {LAYER[n] for n in names}
 
 
@@ -89,10 +89,10 @@ def test_a_blink_closes_the_eyes_and_half_a_blink_does_not(built: Built) -> None
     assert (half > 1.5).all() and (half < opened).all()
 
 
-def test_a_closed_mouth_hides_teeth_and_card(built: Built) -> None:
-    """Painted magenta, none of them shows in the neutral state, and the smile shows the card."""
+def test_a_closed_mouth_hides_teeth_and_tongue(built: Built) -> None:
+    """Painted magenta, none of them shows in the neutral state, and the smile shows the teeth."""
     a = built.avatar
-    inside = np.isin(a.gaussians.layer, [LAYER[n] for n in ("teeth", "tongue", "card")])
+    inside = np.isin(a.gaussians.layer, [LAYER[n] for n in ("teeth", "tongue")])
     colour = np.where(inside[:, None], np.array([1, 0, 1]), np.array([0, 0.5, 0])).astype(np.float32)
     painted = builder.replace(a, gaussians=builder.replace(a.gaussians, colour=colour))
     red = lambda s: check.draw(painted, s)[..., 0]  # noqa: E731
