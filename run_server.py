@@ -111,6 +111,7 @@ def _add_render(commands: argparse._SubParsersAction) -> None:
     what = render.add_mutually_exclusive_group(required=True)
     what.add_argument("--drive", type=Path, metavar="FILE", help="sound, video, motion npz or Live Link Face csv")
     what.add_argument("--say", metavar="TEXT", help="say a text; needs espeak-ng")
+    what.add_argument("--gesture", choices=("beat",), help="show how the arms move: both hands beat time for 6 s")
     render.add_argument("--voice", metavar="NAME", help="of --say: id, name or language (default: one that fits)")
     render.add_argument("--rate", type=float, metavar="X", help="of --say: 0.5 to 2.5 (default 1)")
     render.add_argument("-o", "--output", type=Path, required=True, metavar="OUT.mp4")
@@ -213,11 +214,13 @@ def run_render(args: argparse.Namespace) -> int:
     from stage import offline
 
     _need_file(args.avatar, "avatar")
-    drive: Path | offline.Script
+    drive: Path | offline.Script | offline.Demonstration
     if args.say is not None:
         drive = offline.Script(args.say, args.voice or "", 1.0 if args.rate is None else args.rate)
     elif args.voice or args.rate:
         raise CommandError("--voice and --rate go with --say")
+    elif args.gesture is not None:
+        drive = offline.Demonstration(args.gesture)
     else:
         _need_file(args.drive, "drive")
         drive = args.drive

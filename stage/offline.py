@@ -50,6 +50,14 @@ class Script:
 
 
 @dataclass(frozen=True)
+class Demonstration:
+    """A gesture of the arms, as a driving file."""
+
+    gesture: str = "beat"
+    seconds: float = 6.0
+
+
+@dataclass(frozen=True)
 class Result:
     frames: int
     fps: float
@@ -71,12 +79,16 @@ class _Drive:
 
 
 def render(
-    avatar_path: Path, drive: Path | Script, out: Path, options: Options = Options(), progress: Progress | None = None
+    avatar_path: Path,
+    drive: Path | Script | Demonstration,
+    out: Path,
+    options: Options = Options(),
+    progress: Progress | None = None,
 ) -> Result:
     """Write the film `out`.
 
-    drive is a sound (speech), a video (tracked), a motion npz, a Live Link Face csv or a text; its sound, if any, is
-    muxed in.
+    drive is a sound (speech), a video (tracked), a motion npz, a Live Link Face csv, a text or a gesture; its sound, if
+    any, is muxed in.
     With options.reenact the video shows the photo's person through the photo's camera, and frame k overlays frame k.
     Raises ValueError (AvatarError, AudioError, ...) naming the file and what is wrong; no half-written film stays.
     """
@@ -153,11 +165,13 @@ def _pictures(performer: Performer, source: _Drive, frames: int, fps: Fraction, 
 # ---- driving files ------------------------------------------------------------------------------------------
 
 
-def _read(path: Path | Script, avatar: Avatar, options: Options, progress: Progress) -> _Drive:
+def _read(path: Path | Script | Demonstration, avatar: Avatar, options: Options, progress: Progress) -> _Drive:
     from drivers import recording, speech
 
     if isinstance(path, Script):
         return _read_script(path, options)
+    if isinstance(path, Demonstration):
+        return _demonstrated(path, avatar, options)
     suffix = path.suffix.lower()
     if suffix in (".npz", ".csv"):
         if options.reenact and suffix == ".csv":
@@ -175,6 +189,15 @@ def _read(path: Path | Script, avatar: Avatar, options: Options, progress: Progr
     samples = speech.load(path)
     track = speech.track(samples, speech.SpeechDriver.rate)
     return _Drive(track, len(samples) / speech.SpeechDriver.rate, path, voice=samples)
+
+
+def _demonstrated(what: Demonstration, avatar: Avatar, options: Options) -> _Drive:
+    from avatar.limbs import Limbs
+    from stage import gestures
+
+    if options.reenact:
+        raise ValueError("--reenact needs a video of the photo's person, not a gesture")
+    return _Drive(gestures.beat(Limbs(avatar), what.seconds), what.seconds, None)
 
 
 def _read_script(script: Script, options: Options) -> _Drive:

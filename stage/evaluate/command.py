@@ -18,7 +18,7 @@ Bar = Callable[[str], AbstractContextManager[Callable[[float], None]]]
 def add(commands: argparse._SubParsersAction, run: Callable[[argparse.Namespace], int]) -> None:
     """Add `evaluate` and its kinds."""
     evaluate = commands.add_parser("evaluate", help="measure likeness and leaks, by stage/evaluate/protocol.toml")
-    kinds = evaluate.add_subparsers(dest="kind", required=True, metavar="{reenact,leaks,twin,cross}")
+    kinds = evaluate.add_subparsers(dest="kind", required=True, metavar="{reenact,leaks,arms,twin,cross}")
     reenact = kinds.add_parser("reenact", help="frame 0 builds the avatar, the other frames drive it and are compared")
     reenact.add_argument("video", type=Path)
     reenact.add_argument(
@@ -26,6 +26,8 @@ def add(commands: argparse._SubParsersAction, run: Callable[[argparse.Namespace]
     )
     leaks = kinds.add_parser("leaks", help="what shows that should not when an avatar moves; fails past a limit")
     leaks.add_argument("avatar", type=Path)
+    arms = kinds.add_parser("arms", help="what tears when an avatar's arms gesture; fails past a limit")
+    arms.add_argument("avatar", type=Path)
     twin = kinds.add_parser("twin", help="procedural people with exact truth: one picture builds, other poses compare")
     twin.add_argument(
         "--identities", type=int, default=TWIN["identities"], help="of the eight and on (default %(default)s)"
@@ -36,7 +38,7 @@ def add(commands: argparse._SubParsersAction, run: Callable[[argparse.Namespace]
     cross.add_argument("avatar", type=Path)
     cross.add_argument("--photo", type=Path, help="to compare the identity with (default: the avatar's photo state)")
     cross.add_argument("--frames", type=int, default=CROSS["frames"], help="frames judged (default %(default)s)")
-    for kind in (reenact, leaks, twin, cross):
+    for kind in (reenact, leaks, arms, twin, cross):
         kind.add_argument("--json", type=Path, metavar="FILE")
         kind.add_argument("--sheet", type=Path, metavar="FILE.jpg", help="contact sheet of what was compared")
         kind.set_defaults(run=run)
@@ -52,9 +54,8 @@ def run(args: argparse.Namespace, bar: Bar) -> int:
         if path and not path.absolute().parent.is_dir():
             raise ValueError(f"{path}: its folder does not exist; make it first")
     with bar("measuring") as progress:
-        text, result, broken = {"reenact": _reenact, "leaks": _leaks, "twin": _twin, "cross": _cross}[args.kind](
-            args, progress
-        )
+        kinds = {"reenact": _reenact, "leaks": _leaks, "arms": _arms, "twin": _twin, "cross": _cross}
+        text, result, broken = kinds[args.kind](args, progress)
     print(text)
     if args.json:
         temporary = args.json.with_name(args.json.name + ".tmp")
@@ -79,6 +80,14 @@ def _leaks(args: argparse.Namespace, progress: Callable[[float], None]) -> Outco
     figures = leaks.evaluate(args.avatar, args.sheet, progress)
     broken = not all(f.holds for f in figures)
     return leaks.table(args.avatar.name, figures), leaks.as_json(args.avatar.name, figures), broken
+
+
+def _arms(args: argparse.Namespace, progress: Callable[[float], None]) -> Outcome:
+    from stage.evaluate import arms
+
+    result = arms.evaluate(args.avatar, args.sheet, progress)
+    name = args.avatar.name
+    return arms.table(name, result), arms.as_json(name, result), arms.broken(result)
 
 
 def _twin(args: argparse.Namespace, progress: Callable[[float], None]) -> Outcome:

@@ -1,9 +1,9 @@
-"""Does a moved arm tear? Counted on the drawn picture and on the mesh, against the photo's own state.
+"""Does a moved arm tear? Counted on the drawn picture and on the mesh, against a state at rest.
 
 - bare: occluder pixels with next to no weight, of the arms' pixels. Something hides what is behind it, and nothing
   draws it.
 - folded: hiding triangles of the arms that turned their back to the viewer, of all of them.
-- stretched: hiding triangles of the arms with an edge more than STRETCH times as long as in the photo, of all of them.
+- stretched: hiding triangles of the arms with an edge more than STRETCH times as long as at rest, of all of them.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ class Tear:
 class TearGauge:
     """Measures states of one avatar that has moving arms. Not for two threads at once."""
 
-    def __init__(self, avatar: Avatar) -> None:
-        """Raises ValueError where no arm moves."""
+    def __init__(self, avatar: Avatar, rest: State | None = None) -> None:
+        """rest: what states are measured against; the photo's where none is given. ValueError where no arm moves."""
         self.avatar = avatar
         arm = avatar.part == ARM
         if not arm.any():
@@ -46,19 +46,19 @@ class TearGauge:
         self._poser = Poser(avatar.mesh)
         self._rasterizer = cpu.Rasterizer(avatar, threads=1)
         self._solid = avatar.mesh.faces[arm & avatar.occluder]
-        rest = self._vertices(avatar.photo)
-        self.camera = _around(avatar.camera, avatar.camera.project(rest[np.unique(avatar.mesh.faces[arm])]))
-        self._front = self._towards(rest)
-        self._edges = np.maximum(_edges(rest, self._solid), 1e-4)
-        _, ids = cpu.zbuffer(self.camera.project(rest), avatar.mesh.faces, self.camera.width, self.camera.height)
+        still = self._vertices(rest or avatar.photo).copy()
+        self.camera = _around(avatar.camera, avatar.camera.project(still[np.unique(avatar.mesh.faces[arm])]))
+        self._front = self._towards(still)
+        self._edges = np.maximum(_edges(still, self._solid), 1e-4)
+        _, ids = cpu.zbuffer(self.camera.project(still), avatar.mesh.faces, self.camera.width, self.camera.height)
         self._pixels = int(arm[ids[ids >= 0]].sum())
-        self._usual = self._count(rest)
+        self._usual = self._count(still)
 
     def close(self) -> None:
         self._rasterizer.close()
 
     def __call__(self, state: State) -> Tear:
-        """Against the photo's state."""
+        """Against the rest."""
         v = self._vertices(state)
         bare = max(0, self._count(v) - self._usual) / max(self._pixels, 1)
         stretched = (_edges(v, self._solid) > STRETCH * self._edges).any(1)
