@@ -64,6 +64,8 @@ def parser() -> argparse.ArgumentParser:
     bench.add_argument("--avatar", type=Path, default=Path("avatars/demo.avatar"))
     bench.add_argument("--browser", type=float, metavar="SECONDS", help="instead: the whole chain with a real browser")
     bench.add_argument("--voice", type=Path, metavar="FILE", help="what is said during --browser")
+    bench.add_argument("--size", type=size, metavar="WxH", help="of the stream during --browser (default 512x512)")
+    bench.add_argument("--fps", type=frame_rate, help="of the stream during --browser (default 30)")
     bench.add_argument("--device", choices=("auto", "cpu", "cuda"), help="cuda: bench/gpu_check.py instead")
     bench.set_defaults(run=run_bench)
     doctor = commands.add_parser("doctor", help="check this machine: packages, weights, kernels, codecs, page")
@@ -249,11 +251,13 @@ def run_bench(args: argparse.Namespace) -> int:
 
         return gpu_check.main(args.avatar, args.json)
     if args.browser is None:
+        if args.voice or args.size or args.fps:
+            raise CommandError("--voice, --size and --fps go with --browser")
         bench.run(args.json, args.avatar)
         return 0
     from bench import browser
 
-    figures = browser.run(args.avatar, args.browser, args.voice)
+    figures = browser.run(args.avatar, args.browser, args.voice, args.size or (512, 512), args.fps or 30.0)
     for name, value in figures.items():
         print(f"{name:20} {value:8.2f}")
     if args.json:

@@ -5,15 +5,13 @@ The page calls the demo avatar, a voice is said over and over, and what arrives 
 
 from __future__ import annotations
 
-import os
+import re
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
+import urllib.request
 import wave
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +19,8 @@ import numpy as np
 import psutil
 from numpy.typing import NDArray
 
-ROOT = Path(__file__).parent.parent
+from bench.serving import serving
+
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 ARGS = [
     "--no-sandbox",
@@ -29,7 +28,6 @@ ARGS = [
     "--disable-background-networking",
     "--autoplay-policy=no-user-gesture-required",
 ]
-READY = "Talkshot is ready: "
 RATE = 16_000
 SETTLE = 5.0  # s after the first picture before counting starts
 LIVE = "#stage[data-state=live].has-picture"
@@ -43,10 +41,13 @@ COUNT = """() => {
 }"""
 
 
-def run(avatar: Path, seconds: float, voice: Path | None = None) -> dict[str, float]:
+def run(
+    avatar: Path, seconds: float, voice: Path | None = None, size: tuple[int, int] = (512, 512), fps: float = 30.0
+) -> dict[str, float]:
     """Frames a second in the browser (mean, and of the slowest second), the longest gap, processor shares.
 
-    voice: a sound file that is said over and over; a synthetic one otherwise. Raises RuntimeError without a browser.
+    voice: a sound file that is said over and over; a synthetic one otherwise. size (width, height) and fps of the
+    stream. Raises RuntimeError without a browser.
     """
     path = next((p for name in BROWSERS if (p := shutil.which(name))), None)
     if path is None:
@@ -56,14 +57,15 @@ def run(avatar: Path, seconds: float, voice: Path | None = None) -> dict[str, fl
     with tempfile.TemporaryDirectory() as folder:
         shutil.copy(avatar, folder)
         sound = _repeated(voice, Path(folder) / "voice.wav", seconds + 3 * SETTLE)
-        with serving(Path(folder)) as (address, process), sync_playwright() as playwright:
+        flags = ("--size", f"{size[0]}x{size[1]}", "--fps", str(fps))
+        with serving(Path(folder), *flags) as (address, process), sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=path, args=ARGS)
             page = browser.new_page()
             page.goto(address)
             page.wait_for_selector(LIVE, timeout=60_000)
             page.set_input_files("#sound-input", sound)
             time.sleep(SETTLE)
-            return _counted(page, process, seconds)
+            return _counted(page, process, seconds) | _told(address)
 
 
 def _counted(page: Any, process: subprocess.Popen[str], seconds: float) -> dict[str, float]:
@@ -84,26 +86,17 @@ def _counted(page: Any, process: subprocess.Popen[str], seconds: float) -> dict[
     }
 
 
-@contextmanager
-def serving(avatars: Path, environment: dict[str, str] | None = None) -> Iterator[tuple[str, subprocess.Popen[str]]]:
-    """A server of this folder in a process of its own -> its address. Raises RuntimeError where it does not start."""
-    command = [sys.executable, "run_server.py", "serve", "--port", "0", "--avatars", str(avatars)]
-    process = subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        env=os.environ | (environment or {}),
-    )  # fmt: skip
-    assert process.stdout is not None
-    said: list[str] = []
-    try:
-        for line in process.stdout:
-            said.append(line)
-            if line.startswith(READY):
-                yield line.removeprefix(READY).strip(), process
-                return
-        raise RuntimeError("the server did not start: " + " ".join(said))
-    finally:
-        process.terminate()
-        process.wait(20)
+def _told(address: str) -> dict[str, float]:
+    """What the server says of its one session: wall ms of a frame's stages, frames left out, quality given up."""
+    with urllib.request.urlopen(address + "metrics", timeout=10) as answer:
+        text = answer.read().decode()
+    value = lambda name: float(re.findall(rf"^talkshot_{name}{{.*}} (\S+)$", text, re.M)[0])  # noqa: E731
+    return {
+        "render_ms": 1000 * value("render_seconds"),
+        "encode_ms": 1000 * value("encode_seconds"),
+        "frames_left_out": value("frames_dropped"),
+        "degraded_steps": value("degraded_steps"),
+    }
 
 
 def _repeated(voice: Path | None, out: Path, seconds: float) -> Path:

@@ -22,7 +22,7 @@ from aiortc import RTCPeerConnection, RTCSessionDescription
 from aiortc.contrib.media import MediaBlackhole
 
 from bench import frame
-from bench.browser import serving
+from bench.serving import serving
 
 VIEWERS = (0, 1, 4, 8)
 SECONDS, SETTLE = 8.0, 3.0
@@ -38,7 +38,7 @@ def run(
     with tempfile.TemporaryDirectory() as folder:
         shutil.copy(avatar, folder)
         environment = {} if speech else {"TALKSHOT_CACHE": str(Path(folder) / "none")}
-        with serving(Path(folder), environment) as (address, process):
+        with serving(Path(folder), environment=environment) as (address, process):
             watched = psutil.Process(process.pid)
             figures = asyncio.run(_measure(address, avatar.stem, watched, counts, seconds))
             return figures | {"memory_mb": watched.memory_info().rss / 1e6, "peak_memory_mb": _peak(process.pid)}

@@ -88,6 +88,7 @@ def test_bad_options_are_explained(demo_avatar_path: Path, sound: Path, tmp_path
         assert result.returncode == 2 and word in result.stderr
     assert ".gif" in failure("render", demo_avatar_path, "--drive", sound, "-o", tmp_path / "out.gif")
     assert "--reenact" in failure("render", demo_avatar_path, "--drive", sound, "-o", out, "--reenact")
+    assert "--browser" in failure("bench", "--size", "720x1280")
     assert not out.exists()
 
 

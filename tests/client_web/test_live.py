@@ -5,11 +5,9 @@ from __future__ import annotations
 import base64
 import shutil
 import subprocess
-import sys
 import time
 import wave
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,15 +19,15 @@ import skimage.data
 from numpy.typing import NDArray
 from playwright.sync_api import Browser, Page, expect
 
+from bench.serving import serving
 from models.tracking import Tracker
 from tests.client_web.browser import LIVE, Visit, open_browser
-from tests.conftest import ROOT, TESTDATA, voice_like, write_wav
+from tests.conftest import TESTDATA, voice_like, write_wav
 
 RATE = 16_000
 REST = 2.0  # s of silence after the voice
 LATE = 0.5  # s by which lips and sound may be apart and still be told from rest
 SENTENCE = "My mama may buy a blue bowl. Five fat fish ate all of our apples today."
-READY = "Talkshot is ready: "
 
 # Notes for every received frame: its time, the sound's loudness at that moment, and a JPEG of one region.
 RECORD = """([left, top, right, bottom]) => {
@@ -133,31 +131,11 @@ def seconds_of(path: Path) -> float:
         return file.getnframes() / file.getframerate()
 
 
-@contextmanager
-def serve(avatars: Path) -> Iterator[str]:
-    """The real server in a process of its own; its address."""
-    command = [sys.executable, "run_server.py", "serve", "--port", "0", "--avatars", str(avatars)]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    assert process.stdout is not None
-    said: list[str] = []
-    try:
-        for line in process.stdout:
-            said.append(line)
-            if line.startswith(READY):
-                break
-        else:
-            raise AssertionError("the server did not start:\n" + "".join(said))
-        yield line.removeprefix(READY).strip()
-    finally:
-        process.terminate()
-        process.wait(20)
-
-
 @pytest.fixture(scope="module")
 def address(demo_avatar_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     avatars = tmp_path_factory.mktemp("avatars")
     shutil.copy(demo_avatar_path, avatars)
-    with serve(avatars) as url:
+    with serving(avatars) as (url, _):
         yield url
 
 
