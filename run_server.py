@@ -61,7 +61,10 @@ def parser() -> argparse.ArgumentParser:
     demo.set_defaults(run=run_demo)
     bench = commands.add_parser("bench", help="time every stage of a frame, with ratios against plain baselines")
     bench.add_argument("--json", type=Path, metavar="FILE", help="also write the figures here")
-    bench.add_argument("--avatar", type=Path, default=Path("avatars/demo.avatar"))
+    bench.add_argument(
+        "--avatar", type=Path, nargs="+", default=[Path("avatars/demo.avatar")], metavar="FILE",
+        help="default the demo; several: a head, a half and a full one, made-up people for those that are not named",
+    )  # fmt: skip
     bench.add_argument("--browser", type=float, metavar="SECONDS", help="instead: the whole chain with a real browser")
     bench.add_argument("--voice", type=Path, metavar="FILE", help="what is said during --browser")
     bench.add_argument("--size", type=size, metavar="WxH", help="of the stream during --browser (default 512x512)")
@@ -244,12 +247,13 @@ def run_evaluate(args: argparse.Namespace) -> int:
 def run_bench(args: argparse.Namespace) -> int:
     import bench
 
-    if not args.avatar.exists():
-        raise CommandError(f"{args.avatar}: no such avatar; build the demo with `make demo`, or name one with --avatar")
+    for path in args.avatar:
+        if not path.exists():
+            raise CommandError(f"{path}: no such avatar; build the demo with `make demo`, or name one with --avatar")
     if args.device == "cuda":
         from bench import gpu_check
 
-        return gpu_check.main(args.avatar, args.json)
+        return gpu_check.main(args.avatar[0], args.json)
     if args.browser is None:
         if args.voice or args.size or args.fps:
             raise CommandError("--voice, --size and --fps go with --browser")
@@ -257,7 +261,7 @@ def run_bench(args: argparse.Namespace) -> int:
         return 0
     from bench import browser
 
-    figures = browser.run(args.avatar, args.browser, args.voice, args.size or (512, 512), args.fps or 30.0)
+    figures = browser.run(args.avatar[0], args.browser, args.voice, args.size or (512, 512), args.fps or 30.0)
     for name, value in figures.items():
         print(f"{name:20} {value:8.2f}")
     if args.json:

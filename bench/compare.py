@@ -23,6 +23,7 @@ ALLOWED = 1.2
 SMALL = 0.15  # ms, under which a stage is not compared
 RUNS = 3
 SHORT = ("project", "prepass", "bin", "tiles", "resolve")
+NOT_OURS = ("torch rasterizer", "OpenGL on llvmpipe rasterizer", "gsplat on the GPU rasterizer")
 OWN_THREAD = ("motion", "rig", "encode ultrafast", "encode superfast")  # stages that the calling thread does alone
 
 
@@ -37,7 +38,7 @@ def ratios(result: dict[str, Any]) -> dict[str, float]:
     found = {}
     for name, s in stages.items():
         stage, _, configuration = name.partition("@")
-        if name == REFERENCE or s["median_ms"] < SMALL or stage == "torch rasterizer":
+        if name == REFERENCE or s["median_ms"] < SMALL or stage in NOT_OURS:
             continue
         if "cpu_ms" in s:
             found[name] = s["cpu_ms"] / reference["cpu_ms"]

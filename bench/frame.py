@@ -27,8 +27,7 @@ from avatar import asset
 from avatar.asset import Avatar
 from avatar.render import compose, cpu
 from avatar.rig import Rig
-from bench.baseline import Baseline
-from bench.torch_splat import TorchSplatter
+from bench import yardsticks
 from drivers.idle import Idle
 from drivers.mixer import Mixer
 from models.motion import FACE_GROUP, GROUP, A, Motion
@@ -48,30 +47,34 @@ def run(
 
     avatar: a file (default avatars/demo.avatar) or one in memory.
 
-    -> {"machine", "avatar", "stages": {name: {median_ms, p95_ms}}, "ratios": {name: number}}. Stages without a suffix
-    are of 80,000 Gaussians at 512x512 on two threads; "total" is rig and rasterizer, up to the I420 frame. Totals have
-    cpu_ms, too, the processor time of all threads: it says more where others use the machine. Raises AvatarError when
-    the file is none.
+    -> {"machine", "avatar", "stages": {name: {median_ms, p95_ms, spread_ms}}, "ratios": {name: number}, "absent":
+    {yardstick: what it would take}}. Stages without a suffix are of 80,000 Gaussians at 512x512 on two threads; "total"
+    is rig and rasterizer, up to the I420 frame. Totals have cpu_ms, too, the processor time of all threads: it says
+    more where others use the machine. Raises AvatarError when the file is none.
     """
     a = avatar if isinstance(avatar, Avatar) else asset.load(avatar or Path("avatars/demo.avatar"))
     cpu.warm()
     stages: Figures = {}
     for count, size, threads in _configurations():
-        figures, pictures = measure(with_count(a, count), size, threads, frames)
-        main = (count, size, threads) == MAIN
-        suffix = "" if main else f"@{count // 1000}k,{size[0]}x{size[1]},{threads}t"
-        cpu_seconds = figures.pop("cpu")
-        stages |= {name + suffix: _summary(seconds) for name, seconds in figures.items()}
-        stages["total" + suffix]["cpu_ms"] = _median_ms(cpu_seconds)
+        seconds, pictures = measure(with_count(a, count), size, threads, frames)
+        suffix = "" if (count, size, threads) == MAIN else "@" + named(count, size, threads)
+        figures = summaries(seconds)
         if threads == MAIN[2] and count == MAIN[0]:
-            stages |= {name + suffix: _summary(s) for name, s in encode(pictures, *size).items()}
-    ratios = _ratios(with_count(a, MAIN[0]), stages, frames)
-    result = {"machine": machine(), "avatar": a.name, "stages": stages, "ratios": ratios}
+            figures |= summaries(encode(pictures, *size))
+        stages |= {name + suffix: s for name, s in figures.items()}
+    absent: dict[str, str] = {}
+    ratios = _ratios(with_count(a, MAIN[0]), stages, frames, absent)
+    result = {"machine": machine(), "avatar": a.name, "stages": stages, "ratios": ratios, "absent": absent}
     if not quiet:
         print(table(result))
     if json_path is not None:
         write(json_path, result)
     return result
+
+
+def named(count: int, size: tuple[int, int], threads: int) -> str:
+    """A configuration in words."""
+    return f"{count // 1000}k,{size[0]}x{size[1]},{threads}t"
 
 
 def write(path: Path, result: dict[str, Any]) -> None:
@@ -159,41 +162,39 @@ def encode(pictures: list[NDArray], width: int, height: int) -> dict[str, list[f
     return seconds
 
 
-def _ratios(a: Avatar, stages: Figures, frames: int) -> dict[str, float]:
-    """How many times longer the plain ways take, drawn in turn with ours; and how our cost grows."""
+def _ratios(a: Avatar, stages: Figures, frames: int, absent: dict[str, str]) -> dict[str, float]:
+    """How many times longer other ways take, drawn in turn with ours; and how our cost grows.
+
+    Adds their times to stages, and to absent what they would take where they cannot be had.
+    """
     camera, scene = compose.view(a, *MAIN[1])
     background = compose.i420(scene)
     rig, ours, out = Rig(a), cpu.Rasterizer(a, MAIN[2]), np.empty_like(background)
-    plain, with_torch = Baseline(a.mesh.faces, a.gaussians, camera), TorchSplatter(a.mesh.faces, a.gaussians, camera)
     v = rig.vertices(a.neutral).copy()
-    ways: dict[str, Callable[[], object]] = {
-        "ours": lambda: ours.draw_i420(v, camera, background, out),
-        "numba baseline": lambda: plain.draw(v),
-        "torch": lambda: with_torch.draw(v),
-    }
-    taken: dict[str, list[float]] = {name: [] for name in ways}
-    cpu_taken: dict[str, list[float]] = {name: [] for name in ways}
+    ways: dict[str, Callable[[], object]] = {"ours": lambda: ours.draw_i420(v, camera, background, out)}
+    ways |= yardsticks.all_of(a, v, camera, background, absent)
+    wall: dict[str, list[float]] = {name: [] for name in ways}
+    spent: dict[str, list[float]] = {name: [] for name in ways}
     for k in range(max(frames // 6, 3)):
         for name, draw in ways.items():
-            if name == "torch" and k >= 5:
+            if name in yardsticks.SLOW and k >= 5:
                 continue
             start, cpu_start = time.perf_counter(), time.process_time()
             draw()
             if k:  # the first one compiles and touches memory
-                taken[name].append(time.perf_counter() - start)
-                cpu_taken[name].append(time.process_time() - cpu_start)
+                wall[name].append(time.perf_counter() - start)
+                spent[name].append(time.process_time() - cpu_start)
     ours.close()
-    for name, s in taken.items():
-        stages[f"{name} rasterizer"] = _summary(s) | {"cpu_ms": _median_ms(cpu_taken[name])}
-    cpu_middle = {name: float(np.median(s)) for name, s in cpu_taken.items()}
-    middle = {name: float(np.median(s)) for name, s in taken.items()}
+    for name, seconds in wall.items():
+        stages[f"{name} rasterizer"] = _summary(seconds) | {"cpu_ms": _median_ms(spent[name])}
+    middle = {name: float(np.median(s)) for name, s in wall.items()}
+    cpu_middle = {name: float(np.median(s)) for name, s in spent.items()}
     ms = lambda name: stages[name]["median_ms"]  # noqa: E731
     of = "total@{}k,512x512,{}t".format
+    others = [name for name in ways if name != "ours"]
     return {
-        "numba baseline / ours": middle["numba baseline"] / middle["ours"],
-        "torch / ours": middle["torch"] / middle["ours"],
-        "numba baseline / ours, cpu time": cpu_middle["numba baseline"] / cpu_middle["ours"],
-        "torch / ours, cpu time": cpu_middle["torch"] / cpu_middle["ours"],
+        **{f"{name} / ours": middle[name] / middle["ours"] for name in others},
+        **{f"{name} / ours, cpu time": cpu_middle[name] / cpu_middle["ours"] for name in others},
         "one thread / two": ms(of(80, 1)) / ms("total"),
         "120k / 40k Gaussians, one thread": ms(of(120, 1)) / ms(of(40, 1)),
         "720x1280 / 512x512": ms("total@80k,720x1280,2t") / ms("total"),
@@ -202,9 +203,18 @@ def _ratios(a: Avatar, stages: Figures, frames: int) -> dict[str, float]:
     }
 
 
+def summaries(seconds: dict[str, list[float]]) -> Figures:
+    """Stage -> _summary; "cpu" goes to the total as cpu_ms."""
+    found = {name: _summary(s) for name, s in seconds.items() if name != "cpu"}
+    if "cpu" in seconds:
+        found["total"]["cpu_ms"] = _median_ms(seconds["cpu"])
+    return found
+
+
 def _summary(seconds: list[float]) -> dict[str, float]:
-    ms = np.array(seconds) * 1e3
-    return {"median_ms": round(float(np.median(ms)), 4), "p95_ms": round(float(np.percentile(ms, 95)), 4)}
+    """spread: between the quartiles."""
+    low, middle, high, late = np.percentile(np.array(seconds) * 1e3, (25, 50, 75, 95)).round(4).tolist()
+    return {"median_ms": middle, "p95_ms": late, "spread_ms": round(high - low, 4)}
 
 
 def _median_ms(seconds: list[float]) -> float:
@@ -235,9 +245,11 @@ def _processor() -> str:
 def table(result: dict[str, Any]) -> str:
     """The result as lines of text."""
     lines = [", ".join(f"{k} {v}" for k, v in result["machine"].items()), f"avatar {result['avatar']}", ""]
-    lines += [f"{'stage':36} {'median ms':>10} {'p95 ms':>10} {'cpu ms':>10}"]
+    lines += [f"{'stage':36} {'median ms':>10} {'p95 ms':>10} {'spread ms':>10} {'cpu ms':>10}"]
     for name, s in result["stages"].items():
         cpu_time = f"{s['cpu_ms']:10.2f}" if "cpu_ms" in s else ""
-        lines.append(f"{name:36} {s['median_ms']:10.2f} {s['p95_ms']:10.2f} {cpu_time}".rstrip())
+        times = f"{s['median_ms']:10.2f} {s['p95_ms']:10.2f} {s['spread_ms']:10.2f} {cpu_time}"
+        lines.append(f"{name:36} {times}".rstrip())
     lines += ["", "ratio"] + [f"{name:36} {x:10.3g}" for name, x in result["ratios"].items()]
+    lines += [f"{name:36} not measured: {why}" for name, why in result["absent"].items()]
     return "\n".join(lines)

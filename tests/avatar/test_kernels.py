@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from avatar.render import cpu
 from avatar.rig import Rig
+from bench.ticker import ticks_beside
 from tests.avatar import synthetic
 
 ROOT = Path(__file__).parents[2]
@@ -78,22 +76,3 @@ async def test_drawing_does_not_delay_the_event_loop() -> None:
     raise AssertionError(
         f"late by {np.median(beside_drawing):.4f} s, beside other work by {np.median(beside_work):.4f} s"
     )
-
-
-async def ticks_beside(work: Callable[[], object], seconds: float = 1.0) -> tuple[list[float], list[float]]:
-    """Seconds that each `work` took in a thread, and by which each tick of the event loop was late meanwhile."""
-    loop, late, durations, end = asyncio.get_running_loop(), [], [], time.perf_counter() + seconds
-
-    async def repeat() -> None:
-        while time.perf_counter() < end:
-            start = time.perf_counter()
-            await loop.run_in_executor(None, work)
-            durations.append(time.perf_counter() - start)
-
-    task = asyncio.create_task(repeat())
-    while time.perf_counter() < end:
-        start = time.perf_counter()
-        await asyncio.sleep(0.002)
-        late.append(time.perf_counter() - start - 0.002)
-    await task
-    return durations, late

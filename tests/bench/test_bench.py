@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 
 import bench.frame
-from avatar.render import cpu
+from avatar.render import compose, cpu, gpu
 from avatar.rig import Rig
-from bench import framings, viewers
+from bench import framings, viewers, yardsticks
 from bench.baseline import Baseline
+from bench.opengl import OpenGlSplatter
 from bench.torch_splat import TorchSplatter
-from tests.avatar import synthetic
+from tests.avatar import gsplat_standin, synthetic
 
 
 def cpu_seconds(draw: object, repeats: int = 7) -> float:
@@ -65,7 +66,8 @@ def test_a_run_reports_stages_and_ratios(
 ) -> None:
     monkeypatch.setattr(bench.frame, "with_count", lambda a, count: a)
     out = tmp_path / "bench.json"
-    result = bench.run(out, synthetic.avatar(3_000, "half", 128), frames=4)
+    monkeypatch.setattr(bench.framings, "run", lambda people, frames: {})
+    result = bench.run(out, [synthetic.avatar(3_000, "half", 128)], frames=4)
     assert json.loads(out.read_text()) == result
     assert {*bench.frame.STAGES, "encode ultrafast", "encode superfast"} <= result["stages"].keys()
     assert all(0 <= s["median_ms"] <= s["p95_ms"] for s in result["stages"].values())
@@ -82,9 +84,52 @@ def test_a_run_reports_stages_and_ratios(
 def test_framings_are_measured_at_every_size(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bench.frame, "COUNTS", (1_000,))
     monkeypatch.setattr(bench.frame, "SIZES", ((96, 96), (64, 96)))
+    monkeypatch.setattr(bench.frame, "MAIN", (1_000, (96, 96), 2))
     found = framings.run({"half": synthetic.avatar(3_000, "half", 128)}, frames=2)
     assert set(found) == {f"half,1k,{size},{threads}t" for size in ("96x96", "64x96") for threads in (1, 2)}
-    assert all(0 < f["median_ms"] <= f["p95_ms"] and f["cpu_ms"] > 0 for f in found.values())
+    for stages in found.values():
+        assert {*bench.frame.STAGES} <= stages.keys()
+        assert all(0 <= s["median_ms"] <= s["p95_ms"] and s["spread_ms"] >= 0 for s in stages.values())
+        assert stages["total"]["cpu_ms"] > 0
+    assert {key for key, stages in found.items() if "encode superfast" in stages} == {
+        "half,1k,96x96,2t", "half,1k,64x96,2t",
+    }  # fmt: skip
+    lines = framings.table(found).splitlines()
+    assert len(lines) == 5
+    assert all(word in lines[0] for word in ("p95", "spread", "motion", "tiles", "resolve", "encode superfast"))
+
+
+def test_people_of_three_framings_are_measured_real_ones_first() -> None:
+    made = [synthetic.avatar(1_000, framing, 64) for framing in ("full", "half")]
+    found = framings.people(made)
+    assert list(found) == ["head", "half", "full"]
+    assert found["half"] is made[1]
+    assert found["full"] is made[0]
+    assert found["head"].gaussians.count == 80_000
+
+
+def test_opengl_draws_the_baselines_picture_or_says_what_it_wants() -> None:
+    a = synthetic.avatar(5_000, "half", 128)
+    v = Rig(a).vertices(a.photo)
+    try:
+        drawn = OpenGlSplatter(a.mesh.faces, a.gaussians, a.camera).draw(v)
+    except RuntimeError as e:
+        assert "pip install moderngl" in str(e)
+        return
+    plain = Baseline(a.mesh.faces, a.gaussians, a.camera).draw(v)
+    assert -10 * np.log10(np.mean((plain - drawn.astype(np.float32)) ** 2)) > 50
+
+
+def test_the_gpu_is_a_yardstick_where_it_is() -> None:
+    a = synthetic.avatar(2_000, "half", 64)
+    camera, scene = compose.view(a, 64, 64)
+    background = compose.i420(scene)
+    on_gpu = yardsticks.gpu_way(gpu.GpuRasterizer("cpu", gsplat_standin, "alpha"), a, camera, background)
+    on_gpu()
+    absent: dict[str, str] = {}
+    ways = yardsticks.all_of(a, Rig(a).vertices(a.photo).copy(), camera, background, absent)
+    assert {"numba baseline", "torch"} <= ways.keys()
+    assert ways.keys() | absent.keys() == {"numba baseline", "torch", "OpenGL on llvmpipe", "gsplat on the GPU"}
 
 
 def test_viewers_of_a_real_server_are_counted() -> None:
