@@ -29,6 +29,10 @@ U8 = NDArray[np.uint8]
 WORK_PIXELS = 500_000  # alpha is solved at most at this size of the person's part of the picture
 PRIOR = 0.01  # weight of a certain segmentation against the matting Laplacian; none where it is in doubt
 EPSILON = 1e-6  # regularisation of the matting Laplacian's colour model
+INSET, BESIDE = 0.008, 0.015  # face heights from the soft band, and sigma, of the colours that soft pixels are mixed of
+APART = 0.12  # distance (RGB 0..1) of the two from which they tell alpha
+EXPLAINED = 0.02  # squared distance of a pixel from the line between them, per squared length, that counts e times less
+CLEAN = 0.8  # of the way from the estimated colour to the one just inside, where little of the person is left
 TOLERANCE, MOST_STEPS = 1e-5, 400  # of the conjugate gradients
 
 
@@ -50,8 +54,8 @@ def matte(rgb: U8, person: Person, given_alpha: NDArray | None = None, others: S
         given = np.asarray(given_alpha / (255 if given_alpha.dtype == np.uint8 else 1), np.float32)
         return Matte(given, push_pull(rgb.astype(np.float32) / 255, (given > 0.02).astype(np.float32)))
     mask = person_mask(rgb, person, others)
-    alpha = _alpha(rgb, trimap_of(rgb, person, mask), mask.sure)
-    return Matte(alpha, _foreground(rgb, alpha))
+    alpha = settled(rgb, _alpha(rgb, trimap_of(rgb, person, mask), mask.sure), person.size)
+    return Matte(alpha, _foreground(rgb, alpha, person.size))
 
 
 def warm() -> None:
@@ -61,7 +65,7 @@ def warm() -> None:
     rgb = np.where(disc[..., None] < 14, [200, 80, 60], [30, 60, 90]).astype(np.uint8)
     trimap = np.select([disc < 10, disc > 18], [1.0, 0.0], 0.5)
     alpha = closed_form(rgb.astype(np.float64) / 255, trimap, np.full(disc.shape, 0.5))
-    _foreground(rgb, alpha.astype(np.float32))
+    _foreground(rgb, alpha.astype(np.float32), 20.0)
 
 
 # --- alpha
@@ -147,7 +151,49 @@ def _one_piece(alpha: F32, trimap: F32, sure: U8) -> F32:
     return np.where(near > 0, alpha, 0).astype(np.float32)
 
 
-def _foreground(rgb: U8, alpha: F32) -> F32:
+def settled(rgb: U8, alpha: F32, size: float) -> F32:
+    """Alpha (H, W) whose soft pixels are mixtures of the colours beside them, the person's and the background's.
+
+    Closed-form matting is only locally linear in colour: along a sharp outline it leaves a soft band whose "foreground"
+    holds some background, a halo over any other background. Where the colours inside and outside are apart and explain
+    the pixel, alpha is its place between them. size: the face's height, px.
+    """
+    image = rgb.astype(np.float32) / 255
+    inner = cv2.erode((alpha > 0.97).astype(np.uint8), disc(max(INSET * size, 1)), borderType=cv2.BORDER_REPLICATE)
+    outer = cv2.erode((alpha < 0.02).astype(np.uint8), disc(max(INSET * size, 1)), borderType=cv2.BORDER_REPLICATE)
+    if not inner.any() or not outer.any():
+        return alpha
+    own, behind = _nearest_mean(image, inner, size), _nearest_mean(image, outer, size)
+    way = own - behind
+    length = (way**2).sum(2)
+    place = ((image - behind) * way).sum(2) / np.maximum(length, 1e-6)
+    off = ((image - behind - place.clip(0, 1)[..., None] * way) ** 2).sum(2)
+    trust = np.clip(length / APART**2 - 1, 0, 1) * np.exp(-off / (EXPLAINED * np.maximum(length, 1e-6)))
+    trust *= np.clip(5 * alpha * (1 - alpha), 0, 1) * (inner == 0)  # a light strand inside dark hair is no gap
+    return np.asarray(alpha + trust * (place.clip(0, 1) - alpha), np.float32).clip(0, 1)
+
+
+def _nearest_mean(image: NDArray, known: NDArray, size: float) -> F32:
+    """(H, W, 3): the colours of the known (H, W) pixels about the nearest of them."""
+    sigma = max(BESIDE * size, 1.0)
+    weight = cv2.GaussianBlur(known.astype(np.float32), (0, 0), sigma)
+    mean = cv2.GaussianBlur(image * known[..., None], (0, 0), sigma) / np.maximum(weight, 1e-5)[..., None]
+    _, label = cv2.distanceTransformWithLabels(1 - known, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
+    nearest = np.zeros((int(label.max()) + 1, 3), np.float32)
+    nearest[label[known > 0]] = mean[known > 0]
+    return np.asarray(nearest[label], np.float32)
+
+
+def _foreground(rgb: U8, alpha: F32, size: float) -> F32:
+    """(H, W, 3) 0..1: multi-level estimation, and the less there is of the person the more the colours just inside.
+
+    What is estimated from a tenth of a pixel is mostly background.
+    """
     from pymatting import estimate_foreground_ml
 
-    return np.asarray(estimate_foreground_ml(rgb.astype(np.float32) / 255, alpha), np.float32).clip(0, 1)
+    out = np.asarray(estimate_foreground_ml(rgb.astype(np.float32) / 255, alpha), np.float32).clip(0, 1)
+    inner = cv2.erode((alpha > 0.97).astype(np.uint8), disc(1), borderType=cv2.BORDER_REPLICATE)
+    if not inner.any():
+        return out
+    share = CLEAN * np.clip((0.97 - alpha) / 0.5, 0, 1)[..., None]
+    return out + share * (_nearest_mean(out, inner, size) - out)

@@ -79,7 +79,7 @@ def _teeth_at_neutral(model: BodyModel, union: UnionMesh, rest: F64, vertices: F
     """Both arches where the closed lips of the neutral face (V, 3) hide them; in place."""
     assert union.teeth is not None
     seam = (anatomy.of(model).landmark_matrix()[[13, 14]] @ rest).mean(0)
-    first = union.body_vertices
+    first = union.teeth_start
     for arch in (union.teeth.upper, union.teeth.lower):
         at = slice(first, first + len(arch.points))
         vertices[at] = teeth.at_neutral(arch, vertices[at], seam)

@@ -1,4 +1,4 @@
-"""Stage mesh: body + teeth + shell become one skinned mesh, every part of which will carry Gaussians.
+"""Stage mesh: body + scalp + teeth + shell become one skinned mesh, every part of which will carry Gaussians.
 
 The shell is a 2.5-D sheet over whatever the matte holds beyond the body: hair, collar, clothes, static arms. Its depth
 continues the body's. Static arms and legs do not move: their weights go to the bone they hang from, in the body and in
@@ -11,16 +11,18 @@ from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
+import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from avatar.build import anatomy, eyes, teeth
+from avatar.build import anatomy, completion, eyes, parts, scalp, teeth
 from avatar.build.arms.fit import chain
 from avatar.build.arms.plan import Plan
 from avatar.build.arms.sheet import STEEP, Sheet, facing
 from avatar.build.fit import Fit
 from avatar.build.kinematics import F64
 from avatar.build.observe import Observation
-from avatar.build.refine import Refined
+from avatar.build.parts import CLOTH
+from avatar.build.refine import Refined, adjacency
 from avatar.build.teeth import Teeth
 from avatar.render import cpu
 from models.body import BodyModel
@@ -33,6 +35,10 @@ SHELL_CELL = 4.0  # px
 SHELL_OVERLAP = 4.0  # px that the shell continues under the body's edge
 SHELL_BEHIND = 0.004  # m deeper there
 SHELL_BEYOND = 16.0  # px that it continues beyond the picture
+ROUND, ROUND_MOST = 1.0, 25.0  # how far it goes back at the matte's edge: times its width there, at most px
+COLLAR_RINGS = 4  # over which what a collar holds fades into what turns with the head
+SNAP, ON_EDGE = 0.45, 1.0  # cells that a vertex goes to lie on the outline, and px inside where that is
+EDGE_ALPHA = 0.1  # of the edge to which it goes back
 SOLID = 0.6  # alpha of all corners from which a shell triangle may hide what is behind it
 
 TORSO, HEAD, NECK = JOINT["spine3"], JOINT["head"], JOINT["neck"]
@@ -47,12 +53,19 @@ class UnionMesh:
     part: NDArray[np.uint8]  # (F,)
     occluder: NDArray[np.bool_]  # (F,)
     body_vertices: int  # the first ones
+    scalp: scalp.Scalp  # its vertices follow the body's
+    parts: parts.Parts  # what the photo's pixels are
     pose: F64  # (55, 3) of the photo, limbs at rest
     translation: F64  # (3,)
     posed: F64  # (V, 3) m as in the photo
-    teeth: Teeth | None  # their arches follow the body's vertices, the upper one first
+    teeth: Teeth | None  # their arches follow the scalp's vertices, the upper one first
     sheets: tuple[Sheet, ...] = ()  # of the moving arms
     trunk_alpha: NDArray[np.float32] | None = None  # (H, W) the matte without them, where there are any
+
+    @property
+    def teeth_start(self) -> int:
+        """The first of the teeth's vertices."""
+        return self.body_vertices + len(self.scalp.vertices)
 
     @property
     def sheet_of(self) -> NDArray[np.int64]:
@@ -68,33 +81,39 @@ def unit(o: Observation) -> float:
 
 def build(model: BodyModel, fit: Fit, refined: Refined, plan: Plan) -> UnionMesh:
     o = plan.trunk
+    classes = parts.find(model, o, refined.vertices)
+    hair = scalp.build(model, o, refined.vertices, classes)
+    n = len(refined.vertices)
+    surface = np.concatenate([refined.vertices, hair.vertices])
     body_faces = _body_faces(model, o, refined.vertices, plan.dropped)
-    pixels = o.camera.project(refined.vertices)
-    height, width = o.alpha.shape
-    kept = model.faces[body_faces]
-    depth, ids = cpu.zbuffer(pixels, kept, width, height)
-    covered = ids >= 0
-    weights = _moving_weights(model)
-    shell_v, shell_f, shell_w, shell_solid = _shell(o, depth, covered, kept, ids, weights)
+    kept = np.concatenate([model.faces[body_faces], hair.faces + n]).astype(np.int32)
+    pixels = o.camera.project(surface)
+    depth, ids = cpu.zbuffer(pixels, kept, *o.alpha.shape[::-1])
+    cloth = completion.vertex_classes(model, o, surface, kept, hair, classes).probability[:n, CLOTH]
+    weights = np.concatenate([_clothes_on_the_trunk(model, _moving_weights(model), cloth), hair.weights])
+    shell_v, shell_f, shell_w, shell_solid = _shell(o, depth, ids >= 0, kept, ids, weights)
     arches = teeth.teeth(model, o, model.skinned(fit.betas).vertices.astype(np.float64), refined.vertices)
     teeth_v, teeth_f, teeth_w, teeth_part = _of_arches(arches)
-    n, c = len(refined.vertices), len(teeth_v)
-    posed = np.concatenate([refined.vertices, teeth_v, shell_v])
+    m, c = len(surface), len(teeth_v)
+    posed = np.concatenate([surface, teeth_v, shell_v])
     weights = np.concatenate([weights, teeth_w, shell_w])
-    faces = np.concatenate([kept, teeth_f + n, shell_f + n + c])
+    faces = np.concatenate([kept, teeth_f + m, shell_f + m + c])
     in_matte = _in_matte(plan.photo, pixels[:, :2])  # what an arm hides is drawn as well
     occluder = np.concatenate([in_matte[kept].all(1), np.ones(len(teeth_f), bool), shell_solid])
     sheets = _sheets(plan, posed, faces)
     for s in sheets:
         faces = np.concatenate([faces, s.faces + len(posed)])
         posed, weights = np.concatenate([posed, s.vertices]), np.concatenate([weights, s.weights])
-    parts = [(anatomy.SHELL, len(shell_f)), *((anatomy.ARM, len(s.faces)) for s in sheets)]
-    part = np.concatenate([model.face_part[body_faces], teeth_part, *(np.full(count, code) for code, count in parts)])
+    more = [(anatomy.SHELL, len(shell_f)), *((anatomy.ARM, len(s.faces)) for s in sheets)]
+    of_hair = np.full(len(hair.faces), anatomy.SCALP)
+    part = np.concatenate(
+        [model.face_part[body_faces], of_hair, teeth_part, *(np.full(count, code) for code, count in more)]
+    )
     occluder = np.concatenate([occluder, *(s.solid for s in sheets)])
     skin, pose, posed = _unpose(model, o, fit, posed, weights, plan)
     skin = replace(skin, faces=faces.astype(np.int32))
     return UnionMesh(
-        skin, part.astype(np.uint8), occluder, n, pose, fit.translation, posed, arches, tuple(sheets),
+        skin, part.astype(np.uint8), occluder, n, hair, classes, pose, fit.translation, posed, arches, tuple(sheets),
         o.alpha if sheets else None,
     )  # fmt: skip
 
@@ -159,6 +178,20 @@ def _moving_weights(model: BodyModel) -> F64:
     return w
 
 
+def _clothes_on_the_trunk(model: BodyModel, weights: F64, cloth: F64) -> F64:
+    """(V, J) weights with what is cloth (V,) about the neck fixed to the trunk: a head turns inside its collar."""
+    A = adjacency(model.faces, len(weights))
+    mean = sp.diags(1 / np.maximum(np.asarray(A.sum(1)).ravel(), 1)) @ A
+    for _ in range(COLLAR_RINGS):  # the skin between collar and chin shares the turn
+        cloth = 0.5 * cloth + 0.5 * (mean @ cloth)
+    turning = [NECK, HEAD, JOINT["jaw"]]
+    fixed = weights[:, turning] * np.where(anatomy.of(model).skin, cloth, 0.0)[:, None]
+    out = weights.copy()
+    out[:, turning] -= fixed
+    out[:, TORSO] += fixed.sum(1)
+    return out
+
+
 def _shell(o, depth, covered, faces, ids, weights):  # type: ignore[no-untyped-def]
     """-> vertices (n, 3) world m, triangles, weights (n, 55), solid (F,).
 
@@ -177,13 +210,44 @@ def _shell(o, depth, covered, faces, ids, weights):  # type: ignore[no-untyped-d
     inner = cv2.erode(covered.astype(np.uint8), np.ones((2 * r + 1, 2 * r + 1)), borderType=cv2.BORDER_REPLICATE)
     need = ((cv2.dilate(alpha, np.ones((5, 5))) > 0.02) & (inner == 0)).astype(np.uint8)
     triangles, used = _grid_triangles(_any_in_cells(need, rows - 1, columns - 1, g))
-    yy, xx = (q.astype(int).clip(0, n - 1).ravel()[used] for q, n in ((gy, H), (gx, W)))
+    gx, gy = _on_the_outline(alpha, gx.ravel()[used], gy.ravel()[used], g)
+    yy, xx = (np.floor(q).astype(int).clip(0, n - 1) for q, n in ((gy, H), (gx, W)))
     under = covered[yy, xx]
-    v = _unproject(o.camera, gx.ravel()[used] - m, gy.ravel()[used], z[yy, xx] + np.where(under, SHELL_BEHIND, 0))
+    z = z + _rounded(alpha, covered, ROUND_MOST * u) * (np.median(z[covered]) if covered.any() else 1) / o.camera.focal
+    v = _unproject(o.camera, gx - m, gy, z[yy, xx] + np.where(under, SHELL_BEHIND, 0))
     solid = ~under[triangles].all(1) & (alpha[yy, xx][triangles].min(1) > SOLID) & (facing(v[triangles]) > STEEP)
     w = np.zeros((len(used), weights.shape[1]))
     w[:, SHELL_JOINTS] = groups[yy, xx]
     return v, triangles, w, solid
+
+
+def _on_the_outline(alpha: NDArray, x: F64, y: F64, cell: float) -> tuple[F64, F64]:
+    """Grid vertices (n,) px near the matte's outline, put on it: what is solid then ends in a line, not in steps."""
+    inside = (alpha > SOLID).astype(np.uint8)
+    signed = cv2.distanceTransform(inside, cv2.DIST_L2, 5) - cv2.distanceTransform(1 - inside, cv2.DIST_L2, 5)
+    distance: NDArray = cv2.GaussianBlur(signed, (0, 0), max(cell / 4, 0.8))
+    dy, dx = np.gradient(distance)
+    H, W = alpha.shape
+    x, y = x.astype(np.float64), y.astype(np.float64)
+    j, i = np.floor(y).astype(int).clip(0, H - 1), np.floor(x).astype(int).clip(0, W - 1)
+    way = distance[j, i] - ON_EDGE  # a little inside, so that the vertex itself is solid
+    steep = np.hypot(dx[j, i], dy[j, i])
+    near = (np.abs(way) < SNAP * cell) & (steep > 0.5)
+    step = np.where(near, -way / np.maximum(steep, 0.5) ** 2, 0)
+    return x + step * dx[j, i], y + step * dy[j, i]
+
+
+def _rounded(alpha: NDArray, covered: NDArray[np.bool_], most: float) -> NDArray[np.float32]:
+    """(H, W) px, up to `most`, by which the sheet goes back: an ellipse's quarter from the body's edge to the matte's.
+
+    A flat sheet would stand off a turned head like a fin; one that goes back steeply hides behind it, as hair does.
+    """
+    out = cv2.distanceTransform(np.where(covered, 0, 1).astype(np.uint8), cv2.DIST_L2, 5)
+    left = cv2.distanceTransform((alpha > EDGE_ALPHA).astype(np.uint8), cv2.DIST_L2, 5)
+    width = out + left
+    share = (out / np.maximum(width, 1e-3)).clip(0, 1)
+    deep = np.minimum(ROUND * width, most)
+    return np.asarray(deep * (1 - np.sqrt(1 - share**2)), np.float32)
 
 
 def _continued(depth, covered, faces, ids, weights, u):  # type: ignore[no-untyped-def]

@@ -113,7 +113,7 @@ def _painted(mesh: UnionMesh, seeds: Seeds, at: NDArray, part: NDArray, lit: F64
     assert mesh.teeth is not None
     uv = np.concatenate([mesh.teeth.upper.uv, mesh.teeth.lower.uv])
     w = np.concatenate([1 - seeds.bary[at].sum(1, keepdims=True), seeds.bary[at]], 1)
-    where = np.einsum("nk,nkc->nc", w, uv[mesh.skin.faces[seeds.face[at]] - mesh.body_vertices])
+    where = np.einsum("nk,nkc->nc", w, uv[mesh.skin.faces[seeds.face[at]] - mesh.teeth_start])
     out = np.zeros((len(at), 3))
     for row in (anatomy.UPPER_TEETH, anatomy.LOWER_TEETH):
         out[part == row] = teeth.paint(where[part == row], row, lit)

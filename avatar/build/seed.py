@@ -19,14 +19,16 @@ from avatar.build.observe import Observation
 from avatar.render import cpu
 from avatar.render.contract import LAYER, TOLERANCE
 from models.body import BodyModel
+from models.motion import HEAD
 
 TRUNK, SURROUNDS, FACE, FINE = 2.0, 1.6, 1.2, 0.9  # lattice spacing in px of a face 140 px wide
 LEVELS = (2.8, 2.2, 1.7, FACE, FINE)  # the lattices there are
 DETAIL = (0.7, 1.7)  # least and most detail that counts
-HIDDEN_INSIDE, HIDDEN_SHELL, HIDDEN_HEAD, HIDDEN_TRUNK = 1.5, 2.0, 2.6, 4.0
+HIDDEN_INSIDE, HIDDEN_SHELL, HIDDEN_HAIR, HIDDEN_HEAD, HIDDEN_TRUNK = 1.5, 2.0, 1.4, 2.6, 4.0
 HIDDEN_TEETH = 1.0  # crowns and the lines between them
-SEEN_SIGMA, HIDDEN_SIGMA = 0.45, 0.75  # of the spacing
+SEEN_SIGMA, HIDDEN_SIGMA, HAIR_SIGMA = 0.45, 0.75, 0.55  # of the spacing
 STRETCH = 3.0  # how many times longer than in the picture a spot may be along a steep surface
+STRETCH_FRINGE = 2.0  # and in hair's soft edge, which goes back steeply: a turn must not draw it out
 STRETCH_BRIDGE = 15.0  # the same where the surface only bridges two depths and hides nothing: nothing is behind a gap
 SEEN_BEHIND = 0.0025  # m behind the depth buffer that still counts as seen
 GRAZING = 0.35  # |cos| under which the surface gets an underlay
@@ -59,16 +61,16 @@ def seed(model: BodyModel, o: Observation, mesh: UnionMesh, spacing: float, rand
     points = o.camera.camera_from_world(mesh.posed)
     faces = mesh.skin.faces
     depth, ids = cpu.zbuffer(o.camera.project(mesh.posed), faces, o.camera.width, o.camera.height)
-    solid = mesh.occluder | (mesh.part < anatomy.SHELL)
+    solid = mesh.occluder | (mesh.part < anatomy.SHELL) | (mesh.part == anatomy.SCALP)
     pixel, step = _lattice(o, ids, spacing)
     q = pixel.astype(int)
     face = ids[q[:, 1], q[:, 0]].astype(np.int64)
     pixel, step, face = _with_trunk_below(o, mesh, pixel, step, face)
     q = pixel.astype(int)
     bary = _bary_of_rays(points, faces[face], pixel, o.camera)
-    stretch = np.where(solid[face], STRETCH, STRETCH_BRIDGE)
-    shape = _round_spots(points, faces[face], bary, SEEN_SIGMA * step, stretch, o.camera)
     opacity = _opacity(o, mesh, face, q)
+    stretch = np.where(solid[face], STRETCH, np.where(_turns(mesh)[face], STRETCH_FRINGE, STRETCH_BRIDGE))
+    shape = _round_spots(points, faces[face], bary, SEEN_SIGMA * step, stretch, o.camera)
     layer = layers(model, mesh)
     seen_layer = np.where(~solid[face] | (opacity < SOFT), LAYER["fringe"], layer[face])
     h = _hidden(model, o, mesh, points, depth, spacing, random)
@@ -84,6 +86,12 @@ def seed(model: BodyModel, o: Observation, mesh: UnionMesh, spacing: float, rand
         np.concatenate([pixel, h.pixel]), np.arange(n + m) < n,
         np.concatenate([step, np.full(m, np.inf)]), np.concatenate([np.ones(n, bool), drawn]),
     )  # fmt: skip
+
+
+def _turns(mesh: UnionMesh) -> NDArray[np.bool_]:
+    """(F,) triangles of the sheet that turn with the head."""
+    head = np.where(mesh.skin.joint_index == HEAD, mesh.skin.joint_weight, 0).sum(1)
+    return np.asarray((mesh.part == anatomy.SHELL) & (head[mesh.skin.faces].mean(1) > 0.3))
 
 
 def _opacity(o: Observation, mesh: UnionMesh, face: NDArray, q: NDArray) -> F64:
@@ -125,6 +133,7 @@ def layers(model: BodyModel, mesh: UnionMesh) -> NDArray[np.uint8]:
     names = {
         anatomy.LEFT_EYE: "eyes", anatomy.RIGHT_EYE: "eyes", anatomy.TONGUE: "tongue", anatomy.UPPER_TEETH: "teeth",
         anatomy.LOWER_TEETH: "teeth", anatomy.SHELL: "shell", anatomy.CARD: "card", anatomy.ARM: "hands",
+        anatomy.SCALP: "shell",
     }  # fmt: skip
     for p, name in names.items():
         out[part == p] = LAYER[name]
@@ -249,7 +258,8 @@ def _hidden(model, o, mesh, points, depth, spacing, random) -> _Scatter:  # type
     at, r, X, pixel = at[keep], r[keep], X[keep], pixel[keep]
     E = np.stack([tri[at, 1] - tri[at, 0], tri[at, 2] - tri[at, 0]], 2)
     _, R = np.linalg.qr(E)
-    shape = np.linalg.inv(R + 1e-9 * np.eye(2)) * (HIDDEN_SIGMA * step[at])[:, None, None]
+    sigma = np.where(mesh.part[candidates] == anatomy.SCALP, HAIR_SIGMA, HIDDEN_SIGMA)
+    shape = np.linalg.inv(R + 1e-9 * np.eye(2)) * (sigma[at] * step[at])[:, None, None]
     return _Scatter(candidates[at], r, shape, pixel, X[:, 2])
 
 
@@ -265,6 +275,7 @@ def _hidden_spacing(model: BodyModel, mesh: UnionMesh, faces: NDArray) -> F64:
     out[inner | ~skin] = HIDDEN_INSIDE
     out[(part == anatomy.UPPER_TEETH) | (part == anatomy.LOWER_TEETH)] = HIDDEN_TEETH
     out[np.isin(part, [anatomy.SHELL, anatomy.ARM])] = HIDDEN_SHELL
+    out[part == anatomy.SCALP] = HIDDEN_HAIR
     return out
 
 

@@ -1,0 +1,152 @@
+"""Hair, classes and completion: on made-up surfaces, and on the demo's photo."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+import avatar.build.fit as fitting
+from avatar.build import anatomy, check, completion, mesh, observe, parts, photo, prune, refine, scalp
+from avatar.build.parts import CLOTH, HAIR, SKIN
+from avatar.render import cpu
+from models import body
+
+if TYPE_CHECKING:
+    from tests.avatar.build.conftest import Built
+
+
+@dataclass(frozen=True)
+class Person:
+    model: body.BodyModel
+    o: observe.Observation
+    vertices: np.ndarray
+    parts: parts.Parts
+    scalp: scalp.Scalp
+
+
+@pytest.fixture(scope="module")
+def person(nets: None, astronaut: Path) -> Person:
+    model, o = body.load(), observe.observe(photo.read(astronaut))
+    fit = fitting.fit(model, o.camera, o.face, o.person.body)
+    vertices = refine.refine(model, fit, o.landmarks, o.alpha).vertices
+    found = parts.find(model, o, vertices)
+    return Person(model, o, vertices, found, scalp.build(model, o, vertices, found))
+
+
+def test_subdivision_keeps_a_plane_flat_and_even() -> None:
+    y, x = np.mgrid[:4, :4]
+    i = np.arange(16).reshape(4, 4)
+    faces = np.concatenate(
+        [
+            np.stack([i[:-1, :-1], i[:-1, 1:], i[1:, 1:]], -1).reshape(-1, 3),
+            np.stack([i[:-1, :-1], i[1:, 1:], i[1:, :-1]], -1).reshape(-1, 3),
+        ]
+    )
+    step, finer = scalp.loop_step(faces, 16)
+    assert np.allclose(step.sum(1), 1)
+    assert len(finer) == 4 * len(faces) and finer.max() == step.shape[0] - 1
+    points = step @ np.stack([x.ravel(), y.ravel(), np.ones(16)], 1)
+    assert np.allclose(points[:, 2], 1)
+    tri = points[finer][:, :, :2]
+    area = np.cross(tri[:, 1] - tri[:, 0], tri[:, 2] - tri[:, 0])
+    assert (area > 0).all()  # no triangle is turned over
+    assert np.allclose((step @ x.ravel())[5], 1) and np.allclose((step @ y.ravel())[5], 1)  # an inner vertex stays
+
+
+def test_what_spreads_stays_between_what_is_known_and_is_harmonic() -> None:
+    n = 30
+    chain = sp.diags([np.ones(n - 1), np.ones(n - 1)], [-1, 1]).tocsr()
+    known = np.zeros(n, bool)
+    known[[0, -1]] = True
+    value = np.linspace(0, 1, n)[:, None] * known[:, None]
+    out = completion.spread(chain, known, value, 1e-9, np.array([0.5]))
+    assert np.allclose(out[:, 0], np.linspace(0, 1, n), atol=1e-4)
+
+
+def test_fields_meet_in_a_line() -> None:
+    """Halfway between hair and skin there is no mixture of the two but a step."""
+    fields = completion.Fields(np.eye(3)[[HAIR, SKIN, SKIN]], np.broadcast_to(np.eye(3), (3, 3, 3)))
+    t = np.linspace(0, 1, 101)
+    w = np.stack([1 - t, t, 0 * t], 1)
+    red = fields.at(np.tile([0, 1, 2], (101, 1)), w)[:, 0]
+    assert (np.diff(red) <= 1e-9).all() and red[0] > 0.99 and red[-1] < 0.01
+    assert ((red > 0.1) & (red < 0.9)).sum() < 25
+
+
+def test_hair_skin_and_cloth_of_the_photo_are_told_apart(person: Person) -> None:
+    o = person.o
+    p = o.landmarks[:468]
+    up = (p[10] - p[152]) / np.linalg.norm(p[10] - p[152])
+    height = float(np.linalg.norm(p[10] - p[152]))
+    at = lambda q: person.parts.at(np.asarray(q, float)[None])[0]  # noqa: E731
+    assert at(p[10] + 0.3 * height * up)[HAIR] > 0.8  # the crown
+    assert at(p[50])[SKIN] > 0.8 and at(p[280])[SKIN] > 0.8  # the cheeks
+    assert at(p[152] - 0.5 * height * up)[CLOTH] > 0.8  # the suit under the chin
+
+
+def test_the_scalp_reaches_the_outline_of_the_hair(person: Person) -> None:
+    """The bare skull of the model misses the hair over the eyes by far more than the scalp does."""
+    o, model = person.o, person.model
+    skin = model.faces[model.face_part == anatomy.SKIN]
+    both = np.concatenate([skin, person.scalp.faces + len(person.vertices)])
+    posed = np.concatenate([person.vertices, person.scalp.vertices])
+    size = o.camera.width, o.camera.height
+    covers = lambda faces: np.isfinite(cpu.zbuffer(o.camera.project(posed), faces.astype(np.int32), *size)[0])  # noqa: E731
+    top = np.zeros(o.alpha.shape, bool)
+    top[: int(o.landmarks[10, 1])] = True  # over the forehead
+    hair = (o.alpha > 0.5) & top
+    bare, grown = (hair & ~covers(f) for f in (skin, both))
+    assert grown.sum() < 0.4 * bare.sum()
+    outside = (covers(both) & top & (o.alpha < 0.1)).sum()
+    assert outside < 0.02 * hair.sum()
+
+
+def test_the_scalp_dips_under_the_skin_at_the_hairline_and_hangs_on_the_skull_alone(person: Person) -> None:
+    s = person.scalp
+    edges, count = np.unique(
+        np.sort(np.concatenate([s.faces[:, [0, 1]], s.faces[:, [1, 2]], s.faces[:, [2, 0]]]), 1),
+        axis=0,
+        return_counts=True,
+    )
+    border = np.unique(edges[count == 1])
+    assert np.allclose(s.height[border], scalp.SUNK, atol=1e-4)
+    assert s.height.max() < scalp.FARTHEST * 0.2  # no more than hair that stands 3 cm off a head 0.2 m wide
+    assert (s.weights[:, prune.HEAD] == 1).all()
+
+
+def test_the_sheet_goes_back_from_the_body_to_its_edge() -> None:
+    covered = np.zeros((40, 80), bool)
+    covered[:, :20] = True
+    alpha = np.zeros((40, 80), np.float32)
+    alpha[:, :50] = 1
+    row = mesh._rounded(alpha, covered, 20.0)[20]
+    assert np.allclose(row[:20], 0)
+    assert (np.diff(row[20:49]) >= 0).all() and row[48] > 10
+    assert row[48] - row[44] > row[24] - row[20]  # ever steeper
+
+
+def test_what_a_turn_uncovers_behind_the_temple_is_hair(built: Built, person: Person) -> None:
+    """Without classes it was tan skin at 25 degrees."""
+    a = built.avatar
+    first = a.gaussians.confidence < 3  # not seen in the photo
+    on = first & (a.part[a.gaussians.face] == anatomy.SCALP)
+    assert on.sum() > 500
+    o = person.o
+    lab = lambda c: cv2.cvtColor(np.asarray(c, np.float32)[None], cv2.COLOR_RGB2LAB)[0]  # noqa: E731
+    hair = o.foreground[(person.parts.probability[..., HAIR] > 0.9) & (o.alpha > 0.98)]
+    means = lab(np.stack([np.median(hair, 0), person.parts.skin_tone, np.median(o.background, (0, 1)) / 255]))
+    away = np.linalg.norm(lab(a.gaussians.colour[on])[:, None] - means, axis=2)
+    assert (away.argmin(1) == 0).mean() > 0.85
+    for yaw in (-25, 25):  # and these do show
+        limits: prune.Limits = {n: ((-np.pi, np.pi),) * 3 for n in ("neck", "head")}
+        pose = prune.turned(a.neutral.pose, limits, 0, np.radians(yaw) / (2 * np.pi))
+        state = check.State(pose.astype(np.float32), a.neutral.translation, a.neutral.expression, a.neutral.correction)
+        painted = np.where(on[:, None], np.array([1, 0, 0]), np.array([0, 0, 0])).astype(np.float32)
+        drawn = check.draw(check.replace(a, gaussians=check.replace(a.gaussians, colour=painted)), state)
+        assert (drawn[..., 0] > 0.5).sum() > 0.01 * (drawn[..., 3] > 0.5).sum()
