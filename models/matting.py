@@ -191,9 +191,12 @@ def _foreground(rgb: U8, alpha: F32, size: float) -> F32:
     """
     from pymatting import estimate_foreground_ml
 
-    out = np.asarray(estimate_foreground_ml(rgb.astype(np.float32) / 255, alpha), np.float32).clip(0, 1)
+    image = rgb.astype(np.float32) / 255
+    out = np.asarray(estimate_foreground_ml(image, alpha), np.float32).clip(0, 1)
     inner = cv2.erode((alpha > 0.97).astype(np.uint8), disc(1), borderType=cv2.BORDER_REPLICATE)
     if not inner.any():
         return out
     share = CLEAN * np.clip((0.97 - alpha) / 0.5, 0, 1)[..., None]
-    return out + share * (_nearest_mean(out, inner, size) - out)
+    out = out + share * (_nearest_mean(out, inner, size) - out)
+    a = np.maximum(alpha, 1e-3)[..., None]
+    return np.clip(out, ((image - 1 + a) / a).clip(0, 1), (image / a).clip(0, 1))  # what is left is a colour, too
