@@ -17,7 +17,7 @@ from avatar.build.landmarks import LEFT_EYE, LIPS_INNER, LIPS_OUTER, OVAL, RIGHT
 from avatar.build.mesh import UnionMesh, unit
 from avatar.build.observe import Observation
 from avatar.render import cpu
-from avatar.render.contract import LAYER, TOLERANCE
+from avatar.render.contract import LAYER, TOLERANCE, Camera
 from models.body import BodyModel
 from models.motion import HEAD
 
@@ -232,7 +232,7 @@ def _hidden(model, o, mesh, points, depth, spacing, random) -> _Scatter:  # type
     """Scatter on all that can hide where the photo does not see the surface, or sees it edge-on."""
     faces = mesh.skin.faces
     sheet = np.isin(mesh.part, [anatomy.SHELL, anatomy.ARM])
-    candidates = np.flatnonzero(~sheet | mesh.occluder)
+    candidates = np.flatnonzero(~sheet | mesh.occluder | _beyond_the_picture(points, o.camera)[faces].any(1))
     tri = points[faces[candidates]]
     normal = np.cross(tri[:, 1] - tri[:, 0], tri[:, 2] - tri[:, 0])
     area = np.linalg.norm(normal, axis=1) / 2
@@ -261,6 +261,12 @@ def _hidden(model, o, mesh, points, depth, spacing, random) -> _Scatter:  # type
     sigma = np.where(mesh.part[candidates] == anatomy.SCALP, HAIR_SIGMA, HIDDEN_SIGMA)
     shape = np.linalg.inv(R + 1e-9 * np.eye(2)) * (sigma[at] * step[at])[:, None, None]
     return _Scatter(candidates[at], r, shape, pixel, X[:, 2])
+
+
+def _beyond_the_picture(points: F64, camera: Camera) -> NDArray[np.bool_]:
+    """(V,) which camera points the photo's frame leaves out: no lattice is there, whatever a motion may bring in."""
+    pixels = camera.focal * points[:, :2] / points[:, 2:] + [camera.cx, camera.cy]
+    return ((pixels <= 0) | (pixels >= [camera.width, camera.height])).any(1)
 
 
 def _hidden_spacing(model: BodyModel, mesh: UnionMesh, faces: NDArray) -> F64:
