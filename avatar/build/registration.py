@@ -24,8 +24,10 @@ FACE_PX = 160.0  # width of a face at which flow is sought at most
 LONG_SIDE = 720  # px of the picture at most
 FACE_POINTS, BODY_POINTS = 20.0, 10.0  # points along a face's width, on the head and elsewhere
 MOST_POINTS = 700  # on the head, and again elsewhere
-RIM = 3  # px within the silhouette that are left out: the flow there is half the background's
+RIM_POINTS = 32.0  # points along a face's width, on the silhouette
+RIM = 1  # px within the silhouette that are left out: the flow there is half the background's
 TEXTURE = 4.0  # grey values per px at which a direction counts half
+EDGE = 4  # px from the picture's border in which its own cut is no silhouette
 WINDOW = 9  # px in which texture is looked for
 AGREE = 1.0  # px by which flow there and back may differ
 BEHIND = 0.006  # m behind the nearest surface at which a point is hidden
@@ -90,9 +92,22 @@ class Registration:
             face_of = ids[y.astype(int), x.astype(int)]
             keep = (face_of >= 0) & own[face_of]
             chosen.append((np.stack([x, y], 1)[keep], face_of[keep]))
+        rim = self._rim(face / RIM_POINTS)
+        face_of = ids[rim[:, 1].astype(int), rim[:, 0].astype(int)]
+        keep = (face_of >= 0) & wanted[face_of]
+        chosen.append((rim[keep], face_of[keep]))
         at, face_of = (np.concatenate(q) for q in zip(*chosen))
         corners = a.mesh.faces[face_of].astype(np.int64)
         return Points(corners, _barycentric(projected[corners][..., :2], at))
+
+    def _rim(self, spacing: float) -> F64:
+        """(n, 2) px just within the photo's silhouette: of clothes without texture only the outline is seen to move."""
+        inside = cv2.erode((self.draw(self.avatar.photo)[..., 3] > 0.9).astype(np.uint8), np.ones((2 * RIM + 3,) * 2))
+        contours, _ = cv2.findContours(inside, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
+        step = max(1, round(spacing))
+        points = [c[::step, 0] for c in contours if len(c) > 4 * step]
+        rim = np.concatenate([np.zeros((0, 2)), *points]) + 0.5
+        return rim[((rim > EDGE) & (rim < np.array(self.size) - EDGE)).all(1)]
 
     def look(self, state: State, frame: NDArray[np.uint8], places: F64) -> Sight:
         """The points, which are believed at places (n, 3: camera px and depth) when the avatar is in `state`, in a

@@ -266,7 +266,7 @@ def _hidden(model, o, mesh, points, depth, spacing, random) -> _Scatter:  # type
 def _beyond_the_picture(points: F64, camera: Camera) -> NDArray[np.bool_]:
     """(V,) which camera points the photo's frame leaves out: no lattice is there, whatever a motion may bring in."""
     pixels = camera.focal * points[:, :2] / points[:, 2:] + [camera.cx, camera.cy]
-    return ((pixels <= 0) | (pixels >= [camera.width, camera.height])).any(1)
+    return np.asarray(((pixels <= 0) | (pixels >= [camera.width, camera.height])).any(1))
 
 
 def _hidden_spacing(model: BodyModel, mesh: UnionMesh, faces: NDArray) -> F64:
