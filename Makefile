@@ -9,7 +9,7 @@ SERVE ?=
 TEST ?=
 export OMP_WAIT_POLICY := passive
 
-.PHONY: serve test lint format bench bench-compare gpu gpu-check weights client demo programs clean
+.PHONY: serve test lint format bench bench-compare bench-docs gpu gpu-check weights client demo programs clean
 
 serve: $(VENV)/.warm client_web/dist/index.html avatars/demo.avatar
 	$(PY) run_server.py serve $(SERVE)
@@ -33,6 +33,10 @@ bench: $(VENV)/.warm avatars/demo.avatar
 # Fails where a stage takes over a fifth longer, beside the frozen reference, than in bench/baseline.json.
 bench-compare: $(VENV)/.warm avatars/demo.avatar
 	$(PY) -m bench.compare
+
+# Measures everything docs/benchmarks.md says of a frame and writes it there, with its plot; on a quiet machine.
+bench-docs: $(VENV)/.warm avatars/demo.avatar
+	$(PY) -m bench.docs
 
 # gsplat's package is sources: compile its kernels now (minutes, once) instead of at the first start with a GPU.
 gpu: $(VENV)/.packages

@@ -55,7 +55,7 @@ def run(
     a = avatar if isinstance(avatar, Avatar) else asset.load(avatar or Path("avatars/demo.avatar"))
     cpu.warm()
     stages: Figures = {}
-    for count, size, threads in _configurations():
+    for count, size, threads in configurations():
         seconds, pictures = measure(with_count(a, count), size, threads, frames)
         suffix = "" if (count, size, threads) == MAIN else "@" + named(count, size, threads)
         figures = summaries(seconds)
@@ -84,7 +84,7 @@ def write(path: Path, result: dict[str, Any]) -> None:
     os.replace(temporary, path)
 
 
-def _configurations() -> list[tuple[int, tuple[int, int], int]]:
+def configurations() -> list[tuple[int, tuple[int, int], int]]:
     """The main one first; then one thing changed at a time."""
     counts = [(n, MAIN[1], t) for n in COUNTS for t in (1, 2)]
     sizes = [(MAIN[0], s, 2) for s in SIZES[1:]]

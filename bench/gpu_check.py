@@ -8,8 +8,6 @@ Nothing is written and the exit status is 1 where CUDA is not, or where parity f
 from __future__ import annotations
 
 import json
-import os
-import re
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -25,11 +23,10 @@ from avatar import asset
 from avatar.asset import Avatar, State
 from avatar.render import compose, cpu, gpu, gpu_depth, reference
 from avatar.rig import Rig
+from bench import page
 from bench.frame import FPS, with_count
 from models.motion import JOINT, A, Motion
 
-DOCS = Path(__file__).resolve().parent.parent / "docs/benchmarks.md"
-BEGIN, END = "<!-- GPU table: written by bench/gpu_check.py -->", "<!-- end of the GPU table -->"
 LEAST_PSNR = {"rule": 60.0, "alpha": 40.0}  # dB against the CPU and the reference
 COUNTS, BATCHES = (40_000, 80_000, 120_000), (1, 4, 16)
 SIZES = ((512, 512), (720, 1280), (1280, 720))
@@ -57,11 +54,11 @@ def main(avatar: Path = Path("avatars/demo.avatar"), json_path: Path | None = No
     figures = measure(asset.load(avatar))
     print(table(figures))
     if json_path is not None:
-        _write(json_path, json.dumps(vars(figures), indent=1))
+        page.write(json_path, json.dumps(vars(figures), indent=1))
     if not figures.good:
         print(f"gpu_check: parity under {LEAST_PSNR} dB; the table was not written", file=sys.stderr)
         return 1
-    _write(DOCS, insert(DOCS.read_text(), table(figures)))
+    page.write(page.PAGE, page.insert(page.PAGE.read_text(), "the GPU table", table(figures)))
     return 0
 
 
@@ -167,21 +164,6 @@ def table(f: Figures) -> str:
     for name, s in f.speed.items():
         lines.append(f"| {name} | {s['ms']:.2f} | {s['p95_ms']:.2f} | {s['fps']:.0f} | {s['sessions']:.0f} |")
     return "\n".join(lines)
-
-
-def insert(page: str, text: str) -> str:
-    """The page with what stands between the markers replaced. Raises ValueError where they are missing."""
-    pattern = re.compile(f"({re.escape(BEGIN)}\n).*?({re.escape(END)})", re.S)
-    page, found = pattern.subn(lambda m: f"{m[1]}{text}\n{m[2]}", page)
-    if found != 1:
-        raise ValueError(f"{DOCS.name} must hold {BEGIN} and {END} once")
-    return page
-
-
-def _write(path: Path, text: str) -> None:
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(text)
-    os.replace(temporary, path)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,7 @@
 """Draw docs/cost.svg, how the cost of a frame grows with Gaussians, pixels and viewers, from the bench's figures.
 
-python -m bench.framings --json framings.json
-python -m bench.viewers --json viewers.json
-python docs/make_bench_plot.py framings.json viewers.json
+python -m bench.docs --json figures.json
+python docs/make_bench_plot.py figures.json
 """
 
 from __future__ import annotations
@@ -24,15 +23,15 @@ COLOURS = {"head": "#b5541c", "half": "#2b6cb0", "full": "#4a7c2a"}
 def _totals(figures: dict[str, Any]) -> dict[tuple[str, int, tuple[int, int], int], float]:
     """(framing, Gaussians, size, threads) -> processor ms."""
     found = {}
-    for name, t in figures["totals"].items():
+    for name, stages in figures["framings"].items():
         framing, count, size, threads = name.split(",")
         width, height = map(int, size.split("x"))
-        found[framing, 1000 * int(count[:-1]), (width, height), int(threads[:-1])] = t["cpu_ms"]
+        found[framing, 1000 * int(count[:-1]), (width, height), int(threads[:-1])] = stages["total"]["cpu_ms"]
     return found
 
 
-def draw(framings: dict[str, Any], viewers: dict[str, Any], out: Path = OUT) -> None:
-    totals = _totals(framings)
+def draw(figures: dict[str, Any], out: Path = OUT) -> None:
+    totals, viewers = _totals(figures), figures["viewers"]
     figure, (by_count, by_pixels, by_viewers) = plt.subplots(1, 3, figsize=(10, 3), layout="constrained")
     for framing, colour in COLOURS.items():
         of = {k[1:]: ms for k, ms in totals.items() if k[0] == framing}
@@ -56,10 +55,10 @@ def draw(framings: dict[str, Any], viewers: dict[str, Any], out: Path = OUT) -> 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("framings", type=Path)
-    parser.add_argument("viewers", type=Path)
+    parser.add_argument("figures", type=Path)
+    parser.add_argument("-o", "--output", type=Path, default=OUT)
     args = parser.parse_args()
-    draw(json.loads(args.framings.read_text()), json.loads(args.viewers.read_text()))
+    draw(json.loads(args.figures.read_text()), args.output)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from avatar.render import compose, cpu, gpu, gpu_blend, gpu_depth, reference
 from avatar.render.contract import DILATION, NEAR, YUV_FROM_RGB, YUV_OFFSET, Camera
 from avatar.render.gpu_rig import DeviceRig, DeviceSurface, Poses, rotation_matrices
 from avatar.rig import Rig
-from bench import gpu_check
+from bench import gpu_check, page
 from models.motion import Motion, matrix_from_axis_angle
 from stage import picture
 from tests.avatar import gsplat_standin, synthetic
@@ -321,10 +321,10 @@ def test_without_cuda_nothing_touches_gsplat(tmp_path: Path, capsys: pytest.Capt
         picture.gpu("cuda")
     assert picture.gpu("auto") is None
     assert "gsplat" not in sys.modules
-    page = gpu_check.DOCS.read_text()
+    before = page.PAGE.read_text()
     assert gpu_check.main(tmp_path / "none.avatar") == 1
     assert "no CUDA device" in capsys.readouterr().err
-    assert gpu_check.DOCS.read_text() == page
+    assert page.PAGE.read_text() == before
 
 
 def test_the_cpu_path_loads_no_torch() -> None:
@@ -363,11 +363,11 @@ def test_the_table_goes_between_its_markers() -> None:
     )  # fmt: skip
     assert figures.good
     assert not replace(figures, parity={"alpha": {"photo, CPU": 39.0}}).good
-    page = gpu_check.insert(gpu_check.DOCS.read_text(), gpu_check.table(figures))
-    assert page.count("| 80k | 0.90 | 1.20 | 1111 | 37 |") == 1
-    assert gpu_check.insert(page, gpu_check.table(figures)) == page
+    text = page.insert(page.PAGE.read_text(), "the GPU table", gpu_check.table(figures))
+    assert text.count("| 80k | 0.90 | 1.20 | 1111 | 37 |") == 1
+    assert page.insert(text, "the GPU table", gpu_check.table(figures)) == text
     with pytest.raises(ValueError, match="must hold"):
-        gpu_check.insert("no markers", "")
+        page.insert("no markers", "the GPU table", "")
 
 
 # ---- CUDA -----------------------------------------------------------------------------------------------------------
