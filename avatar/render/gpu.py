@@ -195,7 +195,7 @@ class GpuRasterizer:
 
     def _pictures(self, wanted: Sequence[tuple[DeviceAvatar, State, Camera]], yuv: bool) -> tuple[Tensor, Tensor]:
         """Pictures of one size, those of one avatar in a row -> colour times alpha (B, H, W, 3), alpha (B, H, W)."""
-        most = max(avatar.count for avatar, _, _ in wanted)
+        most = max(1, *(avatar.count for avatar, _, _ in wanted))
         parts = []
         for _, same in groupby(wanted, lambda w: id(w[0])):
             avatars, states, cameras = zip(*same)

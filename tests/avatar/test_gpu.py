@@ -12,6 +12,8 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,14 +22,14 @@ from numpy.typing import NDArray
 
 from avatar.asset import Avatar, State
 from avatar.render import compose, cpu, gpu, gpu_blend, gpu_depth, reference
-from avatar.render.contract import DILATION, NEAR, YUV_FROM_RGB, YUV_OFFSET, Camera
+from avatar.render.contract import DILATION, NEAR, TOLERANCE, YUV_FROM_RGB, YUV_OFFSET, Camera
 from avatar.render.gpu_rig import DeviceRig, DeviceSurface, Poses, rotation_matrices
 from avatar.rig import Rig
 from bench import gpu_check, page
 from models.motion import Motion, matrix_from_axis_angle
 from stage import picture
 from tests.avatar import gsplat_standin, synthetic
-from tests.avatar.test_render import psnr, random_scene
+from tests.avatar.test_render import EDGE_CASES, NOTHING_TO_SEE, Scene, psnr, random_scene
 
 ROOT = Path(__file__).parents[2]
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device answers")
@@ -153,6 +155,50 @@ def test_alpha_blending_comes_near_the_reference(human: Avatar, bent: list[State
         assert psnr(ours, want) > 27
 
 
+def scene_on(scene: Scene) -> gpu.DeviceAvatar:
+    """A scene of test_render's as what the GPU path draws; it has one pose."""
+    v, faces, occluder, g, camera = scene
+    drawn: Any = object.__new__(gpu.DeviceAvatar)
+    surface = DeviceSurface(SimpleNamespace(mesh=SimpleNamespace(faces=faces), gaussians=g), "cpu")  # type: ignore[arg-type]
+    points = torch.from_numpy(camera.camera_from_world(v))[None]
+    drawn.device, drawn.count = torch.device("cpu"), g.count
+    drawn.occluder = torch.from_numpy(faces[occluder].astype(np.int64))
+    drawn.tolerance = torch.from_numpy(TOLERANCE[g.layer])
+    drawn.rgb = torch.from_numpy(gpu_blend.channels(g.colour, g.opacity, g.layer))
+    drawn.pose = lambda states: (points, *surface.place(points))
+    return drawn
+
+
+def test_gaussians_far_beyond_the_picture_keep_their_shape() -> None:
+    """gsplat moves means to within 1.3 times the picture before it projects covariances; ours are large and near."""
+    scene = EDGE_CASES["behind and near the camera"](random_scene(7, 600, 64, 48))
+    v, faces, _, g, camera = scene
+    drawn = scene_on(scene)
+    _, mean, covariance = drawn.pose([])
+    intrinsics = torch.tensor([[camera.focal, camera.cx, camera.cy]])
+    opacity, depth = torch.full((1, g.count), gpu_blend.OPACITY), torch.zeros(1, 48, 64)
+    placed = gpu_blend.Placed(mean, covariance, mean[..., 2], opacity, drawn.rgb[None], intrinsics, depth)
+    conic = gpu_blend._tiles(gsplat_standin, placed, 1.0)[1][0, 0].double().numpy()
+    points = camera.camera_from_world(v.astype(np.float64))
+    at, want = reference.project(points, faces, g, camera)
+    far = (np.abs(at[:, 0] - 32) > 64) & (at[:, 2] > 2 * NEAR)  # nan: not drawn
+    assert far.sum() > 20
+    inverse = np.linalg.inv(want[far])
+    np.testing.assert_allclose(conic[far], inverse[:, (0, 0, 1), (0, 1, 1)], rtol=0.02, atol=1e-4)
+
+
+@pytest.mark.parametrize("case", EDGE_CASES)
+def test_edge_cases_alpha_blended(case: str) -> None:
+    """Whatever comes is drawn, finite, and nothing where nothing is to be seen; how well, the rule's test says."""
+    scene = EDGE_CASES[case](random_scene(7, 600, 64, 48))
+    picture = on_cpu()[0].draw(scene_on(scene), None, scene[-1])  # type: ignore[arg-type]
+    assert picture.shape == (scene[-1].height, scene[-1].width, 4) and np.isfinite(picture).all()
+    if case in NOTHING_TO_SEE:
+        assert not picture.any()
+    else:
+        assert picture[..., 3].any() or not reference.draw(*scene).any()
+
+
 def test_alpha_blending_of_the_demo_avatar() -> None:
     path = ROOT / "avatars/demo.avatar"
     if not path.exists():
@@ -258,9 +304,9 @@ def test_the_standin_has_gsplats_signatures() -> None:
 
 INTERPRETED = """
 import numpy as np, torch
-from avatar.render import compose, cpu, gpu, gpu_depth, gpu_kernels
+from avatar.render import compose, cpu, gpu, gpu_depth, gpu_kernels, reference
 from avatar.rig import Rig
-from tests.avatar import gsplat_standin, synthetic
+from tests.avatar import gsplat_standin, synthetic, test_gpu, test_render
 from tests.avatar.test_render import psnr, random_scene
 
 v, faces, occluder, _, camera = random_scene(1, width=64, height=48)
@@ -279,6 +325,13 @@ picture = rasterizer.draw(rasterizer.load(a), a.photo, a.camera)
 want = cpu.Rasterizer(a, 1).draw(Rig(a).vertices(a.photo), a.camera)
 score = psnr(picture, want)
 assert want[..., 3].mean() > 0.2 and score > 60, score
+
+for case in test_render.EDGE_CASES.keys() - {"huge in a tall picture", "wider than a tile"}:  # some minutes each
+    scene = test_render.EDGE_CASES[case](random_scene(7, 300, 48, 32))
+    v, faces, occluder, g, camera = scene
+    ours = rasterizer.draw(test_gpu.scene_on(scene), None, camera)
+    score = psnr(ours, reference.draw(v, faces, occluder, g, camera))
+    assert np.isfinite(ours).all() and score > 45, (case, score)
 
 shots, wanted = [], []
 for b in (synthetic.tiny(), a):  # pictures in one launch: each finds its own tiles and its own depth

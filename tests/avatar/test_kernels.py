@@ -19,7 +19,7 @@ COUNT_COMPILED = """
 import numpy as np
 from numba.core.dispatcher import Dispatcher
 from avatar import asset, rig
-from avatar.render import compose, cpu, kernels
+from avatar.render import compose, cpu, detail, kernels
 from models import skinning
 cpu.warm()
 a = asset.load("tests/avatar/data/golden_1.avatar")
@@ -29,9 +29,12 @@ camera, background = compose.view(a, 64, 64)
 background = compose.i420(background)
 r.draw(v, camera)
 r.draw_i420(v, camera, background, np.empty_like(background))
+small = detail.DetailRasterizer(a, 2)
+small.level = small.levels - 1
+small.draw_i420(v, camera, background, np.empty_like(background))
 cpu.weights(v, a.mesh.faces, a.occluder, a.gaussians, camera)
 cpu.zbuffer(camera.project(v), a.mesh.faces, 64, 64)
-found = [d for m in (kernels, rig, skinning) for d in vars(m).values() if isinstance(d, Dispatcher)]
+found = [d for m in (kernels, detail, rig, skinning) for d in vars(m).values() if isinstance(d, Dispatcher)]
 hits, misses = (sum(sum(getattr(d.stats, f"cache_{k}").values()) for d in found) for k in ("hits", "misses"))
 print(len(found), hits, misses)
 """

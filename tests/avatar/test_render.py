@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from scipy.ndimage import binary_fill_holes
 
+from avatar import asset
 from avatar.asset import Gaussians
 from avatar.render import compose, cpu, reference
 from avatar.render.contract import LAYER, NEAR, Camera
 from avatar.rig import Rig
+from models.motion import Motion
 from models.skinning import F32, I32
 from tests.avatar import synthetic
 
@@ -60,6 +64,20 @@ def test_an_avatar_agrees_with_the_reference(framing: str) -> None:
     assert psnr(cpu.Rasterizer(a, 2).draw(v, a.camera), want) > 60
 
 
+def test_a_golden_avatar_agrees_with_the_reference_in_every_pose() -> None:
+    a = asset.load(Path(__file__).parent / "data" / "golden_1.avatar")
+    rig, rng = Rig(a), np.random.default_rng(4)
+    r = cpu.Rasterizer(a, 2)
+    moved = Motion(0.0, pose=rng.normal(0, 0.1, (55, 3)).astype(np.float32), face=synthetic.smiling())
+    moved.weight[:] = 1
+    for state in (a.photo, a.neutral, rig.state(moved)):
+        v = rig.vertices(state).copy()
+        for camera in (a.camera, a.camera.window(*a.view[:3], 120, 132)):
+            want = reference.draw(v, a.mesh.faces, a.occluder, a.gaussians, camera)
+            assert want[..., 3].mean() > 0.1
+            assert psnr(r.draw(v, camera), want) > 60
+
+
 def _behind(s: Scene) -> Scene:
     v = s[0] + np.array([0, 0, 0.95]) * (s[0][:, :1] > 0)
     return v.astype(np.float32), *s[1:]
@@ -103,6 +121,9 @@ EDGE_CASES = {
 }
 
 
+NOTHING_TO_SEE = ("all behind the camera", "all off the screen", "transparent", "no Gaussians")
+
+
 @pytest.mark.parametrize("case", EDGE_CASES)
 def test_edge_cases_agree_with_the_reference(case: str) -> None:
     v, faces, occluder, g, camera = EDGE_CASES[case](random_scene(7))
@@ -120,7 +141,7 @@ def test_what_must_be_drawn_is_drawn() -> None:
     for case, share in (("behind and near the camera", 0.2), ("huge", 0.5), ("thin", 0.02), ("fringe alone", 0.05)):
         v, faces, occluder, g, camera = EDGE_CASES[case](random_scene(7))
         assert cpu.draw(v, faces, occluder, g, camera)[..., 3].mean() > share, case
-    for case in ("all behind the camera", "all off the screen", "transparent", "no Gaussians"):
+    for case in NOTHING_TO_SEE:
         v, faces, occluder, g, camera = EDGE_CASES[case](random_scene(7))
         assert not cpu.draw(v, faces, occluder, g, camera)[..., 3].any(), case
 
@@ -157,6 +178,26 @@ def test_the_picture_does_not_depend_on_threads_or_history() -> None:
         r.draw(w + np.float32(0.1), a.camera.window(20, 20, 100, 320, 96))
         np.testing.assert_array_equal(r.draw(w, a.camera), one)
         r.close()
+
+
+def test_threads_do_not_spin() -> None:
+    """Many threads on few cores take no more processor time than one, and none while nothing is drawn."""
+    a = synthetic.avatar(40_000, "half", 256)
+    v = Rig(a).vertices(a.photo).copy()
+
+    def cost(threads: int) -> float:
+        r, taken = cpu.Rasterizer(a, threads), []
+        for _ in range(8):
+            start = time.process_time()
+            r.draw(v, a.camera)
+            taken.append(time.process_time() - start)
+        start = time.process_time()
+        time.sleep(0.2)
+        assert time.process_time() - start < 0.02
+        r.close()
+        return min(taken)
+
+    assert cost(8) < 2.5 * cost(1)
 
 
 def test_i420_is_the_picture_over_the_background() -> None:
