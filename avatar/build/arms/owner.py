@@ -34,6 +34,7 @@ CONTACT = 3  # px beside a cut whose colours may be the other's
 BESIDE = 5  # px from the trunk within which arm pixels certainly hide trunk
 
 RADIUS_ARM, RADIUS_HAND = 0.05, 0.02  # m from a bone to the arm's surface
+IN_FRONT = 0.02  # m that a forearm before its upper arm reaches farther in the picture
 
 HAND_BONES = tuple(
     (a, b) for f in range(5) for a, b in zip((0, *range(1 + 4 * f, 4 + 4 * f)), range(1 + 4 * f, 5 + 4 * f))
@@ -183,7 +184,8 @@ def _sway(o: Observation, f: ArmFit, kind: str, px: F64) -> NDArray[np.float32]:
         lower = to_segment(xx, yy, elbow, f.pixels[2])[0] / px[1] - RADIUS_ARM
         for a, b in HAND_BONES:
             lower = np.minimum(lower, to_segment(xx, yy, f.hand_pixels[a], f.hand_pixels[b])[0] / px[2] - RADIUS_HAND)
-        other = smoothstep((upper - lower) / RADIUS_HAND + 0.5)
+        in_front = IN_FRONT * (f.points[2, 2] > f.points[1, 2])  # then what could be either is the forearm
+        other = smoothstep((upper - lower + in_front) / RADIUS_HAND + 0.5)
         held = np.maximum(smoothstep((along + 0.45) / 1.45), smoothstep((away - 1.2) / 0.6))
         return np.maximum(held, other).astype(np.float32)
     bones = np.ones((H, W), np.uint8)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -23,6 +23,9 @@ from models.body import BodyModel
 from models.motion import JOINTS
 
 OF_ARM = 0.55  # weight of an arm's joints from which a vertex goes with the arm's sheet, not with the body
+
+
+AROUND = 0.1  # of the shown arm's size that the view leaves around it
 
 
 @dataclass(frozen=True)
@@ -60,9 +63,23 @@ def plan(model: BodyModel, o: Observation, fit: Fit, refined: Refined) -> Plan:
     trunk_faces = model.faces[(model.weights[:, limbs].sum(1) < 0.4)[model.faces].all(1)]
     depth, _ = cpu.zbuffer(o.camera.project(refined.vertices), trunk_faces, o.camera.width, o.camera.height)
     body = cv2.erode(np.isfinite(depth).astype(np.uint8) & (o.alpha > 0.5), np.ones((3, 3))) > 0
+    o = replace(o, view=_with_arms(o, moving))
     trunk, regions = owner.split(o, moving, body)
     dropped = np.zeros(len(model.v_template), bool)
     for r in regions:
         if r.arm.kind == FREE:
             dropped |= model.weights[:, chain(r.arm.side)[1:]].sum(1) > OF_ARM
     return Plan(arms, o, trunk, tuple(regions), dropped)
+
+
+def _with_arms(o: Observation, moving: list[Arm]) -> tuple[float, float, float, float]:
+    """The default view, wide enough to show the arms that move."""
+    x, y, w, h = o.view
+    low, high = np.array([x, y]), np.array([x + w, y + h])
+    for arm in moving:
+        assert arm.fit is not None
+        points = np.concatenate([arm.fit.pixels, arm.fit.hand_pixels])
+        margin = AROUND * np.ptp(points, axis=0).max()
+        low, high = np.minimum(low, points.min(0) - margin), np.maximum(high, points.max(0) + margin)
+    low, high = np.maximum(low, 0), np.minimum(high, [o.camera.width, o.camera.height])
+    return float(low[0]), float(low[1]), float(high[0] - low[0]), float(high[1] - low[1])

@@ -43,7 +43,7 @@ _RADIUS = np.array([0.05, 0.022, 0.013])  # m from a bone beyond which it counts
 _RADIUS_UPPER = 0.075
 _CAP = np.array([BULGE_ARM, BULGE_PALM, BULGE_FINGER])
 BLUR_WEIGHT = 0.009  # m
-UPPER_ARM = 0.055  # m from the bone to the surface
+UPPER_ARM = 0.05  # m from the bone to the surface
 LEAST_HIDDEN = 0.1  # of the upper arm's pixels that must be hidden, and that must be seen, to complete it
 BEHIND = 0.008  # m
 APART = 12.0  # in CIE Lab, from which sleeve and skin can be told apart
@@ -113,7 +113,8 @@ def _upper_arm_behind(o, region, grid, near, b, depth):  # type: ignore[no-untyp
     alone.kind, alone.finger = np.zeros_like(near.best), np.zeros_like(near.best)
     mesh = _mesh(o, grid, alone, b, depth + BEHIND, weights, alpha, alpha)
     vertices, faces, weight, solid = mesh
-    continued = _continued(o, grid.unpadded(own))
+    elbow = (near.best == 1) & (near.along[1] < CROOK) & grid.mask  # a sleeve that ends above it ends on skin
+    continued = _continued(o, grid.unpadded(own | elbow))
     return [Sheet(vertices, faces, weight, solid, alpha.astype(np.float32), continued, behind=True)]
 
 
@@ -235,7 +236,11 @@ def _depth(region: Region, grid: _Grid, b: _Bones, near: _Near, behind: NDArray)
     excess = np.where(grid.mask & np.isfinite(hidden), z - (np.where(np.isfinite(hidden), hidden, 0) - CLEAR), 0)
     excess = np.maximum(excess, 0) * smoothstep((grid.padded(region.sway) - 0.4) / 0.5)
     r = round(0.01 * float(region.per_metre.max())) | 1
-    return _no_steps(z - cv2.GaussianBlur(cv2.dilate(excess, np.ones((r, r))), (0, 0), r / 2), SLOPE / px)
+    z = z - cv2.GaussianBlur(cv2.dilate(excess, np.ones((r, r))), (0, 0), r / 2)
+    upper = (near.best == 0) & (region.arm.kind == FREE)  # cut from what lies before it, so not lifted beside that
+    for part in (upper, ~upper):
+        z = np.where(part, _no_steps(np.where(part, z, np.inf), SLOPE / px), z)
+    return z
 
 
 def _no_steps(z: NDArray, most: NDArray) -> NDArray:
