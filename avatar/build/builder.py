@@ -93,7 +93,7 @@ def build(
     stages = _Stages(progress)
     stages.enter("observe")
     o = observe.observe(read(photo), by_hand)
-    if by_hand is None:
+    if by_hand.landmarks is None:
         o = lips.closed_if_they_look_it(o)
     if seen is not None:
         corrections.write(o, seen)
@@ -160,14 +160,13 @@ def _coloured(
     model: BodyModel, o: Observation, trunk: Observation, union: UnionMesh, seeds: seed.Seeds, stretch: NDArray
 ) -> Gaussians:
     """Gaussians with their solved colours; trunk: the photo without its moving arms; stretch (F,) in a blink."""
-    first, fill, believed = colour.first_colours(model, trunk, union, seeds)
+    first, doubt = colour.first_colours(model, trunk, union, seeds, stretch)
     gaussians = Gaussians(
         face=seeds.face.astype(np.int32), bary=seeds.bary.astype(np.float32), shape=seeds.shape.astype(np.float32),
         colour=first.astype(np.float32), opacity=seeds.opacity.clip(0, 1).astype(np.float32), layer=seeds.layer,
         confidence=np.where(seeds.seen, 3, 1).astype(np.uint8),
     )  # fmt: skip
-    solved = colour.solve(o, union, gaussians, seeds, believed)
-    return replace(gaussians, colour=colour.soften_lids(solved, fill, stretch[seeds.face]).astype(np.float32))
+    return replace(gaussians, colour=colour.solve(o, union, gaussians, seeds, doubt).astype(np.float32))
 
 
 def _checked(avatar: Avatar, o: Observation) -> tuple[Avatar, dict[str, Any]]:

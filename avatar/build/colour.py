@@ -13,7 +13,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from avatar.asset import Gaussians
-from avatar.build import anatomy, completion, eyes, grain, mouth
+from avatar.build import anatomy, completion, eye_colours, grain, lids, mouth
 from avatar.build.kinematics import F64
 from avatar.build.landmarks import LEFT_EYE, RIGHT_EYE
 from avatar.build.mesh import UnionMesh, unit
@@ -28,15 +28,15 @@ from models.motion import LEFT_EYE as LEFT_EYE_JOINT
 from models.motion import RIGHT_EYE as RIGHT_EYE_JOINT
 
 RIDGE_SEEN, RIDGE_UNDERLAY, RIDGE_HIDDEN, RIDGE_FRINGE = 0.02, 0.1, 1.0, 60.0  # towards the first colour
-RIDGE_DOUBTED = 0.5  # where the photo shows the Gaussian's neighbour
+RIDGE_DOUBTED = 0.4  # where the photo shows the Gaussian's neighbour
 RIDGE_EDGE = 10.0  # how much more where the matte is half transparent: there the background's share is uncertain
 RIDGE_OUTLINE = 12.0  # how much more at the outline of a surface that turns inwards: it must not keep a rim
+DOUBT_EYE = 0.25  # of an eye's white beside its lids: what is lost there is the look of the photo's eye
 CROWDED = 3
 LIT_LID = 0.7
 SOCKET = 0.03  # m about an eye that is lids and their surroundings
 BROW_REACH, BROW_DARK = 2.4, 0.75  # sizes of an eye about it, brightness over the face's mean
 SKIN_CHROMA, SKIN_LIGHT = 16.0, 38.0  # distances in CIE Lab within which a colour may be this face's skin
-LEAST_STRETCH, FULL_STRETCH, LID_FILL = 1.8, 4.0, 0.75
 STEPS = 25
 
 
@@ -51,14 +51,12 @@ def sample(image: NDArray, pixels: NDArray) -> F64:
     return top * (1 - b) + (image[j + 1, i] * (1 - a) + image[j + 1, i + 1] * a) * b
 
 
-def first_colours(
-    model: BodyModel, o: Observation, mesh: UnionMesh, seeds: Seeds
-) -> tuple[F64, F64, NDArray[np.bool_]]:
-    """(N, 3) the photo's colours where it shows the Gaussian, the fill elsewhere; (N, 3) the fill everywhere; and (N,)
-    whether the photo is believed there: not where a neighbour's pixel fell on teeth, lips or eyes."""
+def first_colours(model: BodyModel, o: Observation, mesh: UnionMesh, seeds: Seeds, blink: NDArray) -> tuple[F64, F64]:
+    """(N, 3) the photo's colours where it shows the Gaussian, the fill elsewhere; and (N,) 0..1 how little the photo is
+    believed there: a neighbour's pixel fell on teeth, lips or eyes, or a lid will stretch it. blink (F,): how much."""
     fields, skin_tone = _fields(model, o, mesh)
-    brushes = _eye_brushes(model, o, mesh, seeds, skin_tone)
-    white = np.mean([b.sclera for b in brushes.values()], 0) if brushes else mouth.EYE_WHITE * skin_tone.mean() / 0.55
+    balls = eye_colours.eyes_of(o, mesh, seeds, skin_tone, sample)
+    white = np.mean([b.brush.sclera for b in balls], 0) if balls else mouth.EYE_WHITE * skin_tone.mean() / 0.55
     lit = mouth.light(white, skin_tone)
     fields = fields.repainted(mouth.inside(model, fields.colour[: mesh.body_vertices, SKIN], lit))
     corners = mesh.skin.faces[seeds.face]
@@ -66,7 +64,6 @@ def first_colours(
     on_body = corners.max(1) < n
     w = np.concatenate([1 - seeds.bary.sum(1, keepdims=True), seeds.bary], 1)
     colour = np.where(on_body[:, None], fields.at(corners.clip(0, n - 1), w), skin_tone)
-    fill = colour.clip(0, 1)
     shown = seeds.seen | seeds.drawn
     part = mesh.part[seeds.face]
     bare = ~shown & on_body
@@ -74,13 +71,15 @@ def first_colours(
     colour[shown] = sample(o.foreground, seeds.pixel[shown])
     edge = shown & on_body
     colour[edge] = sample(o.foreground, grain.inwards(o, seeds.pixel[edge]))
-    for ball, brush in brushes.items():
-        unseen = ~seeds.seen[part == ball]
-        colour[np.flatnonzero(part == ball)[unseen]] = brush(_eye_angles(mesh, seeds, ball)[unseen])
-    believed = np.ones(len(colour), bool)
+    doubt = np.zeros(len(colour))
+    for ball in balls:
+        at, paint = eye_colours.colours(o, ball, seeds, colour)
+        colour[at], doubt[at] = paint, DOUBT_EYE
     for at, paint in (mouth.teeth_colours(o, mesh, seeds, colour, lit), mouth.lip_colours(o, seeds, colour)):
-        colour[at] = paint
-        believed[at] = False
+        colour[at], doubt[at] = paint, 1
+    at, paint, share = lids.unrolled(mesh, o, seeds, blink)
+    colour[at] += share[:, None] * (paint - colour[at])
+    doubt[at] = share
     hidden = (part == anatomy.SHELL) & ~shown
     if hidden.any():  # what continues under something nearer looks as it does beside it
         visible = _shell_seen(o, seeds, part)
@@ -88,14 +87,7 @@ def first_colours(
     for k, arm in enumerate(mesh.sheets):
         on = mesh.sheet_of[seeds.face] == k
         colour[on] = sample(arm.foreground, seeds.pixel[on])
-    return colour.clip(0, 1), fill, believed
-
-
-def soften_lids(colour: F64, fill: F64, stretch: NDArray) -> F64:
-    """(N, 3) colours in which lid skin that a blink stretches (N,) times turns towards the fill: a few pixels of photo
-    drawn out over a closed lid are streaks, not skin."""
-    t = np.clip((stretch - LEAST_STRETCH) / (FULL_STRETCH - LEAST_STRETCH), 0, 1)[:, None]
-    return colour + LID_FILL * t * t * (3 - 2 * t) * (fill - colour)
+    return colour.clip(0, 1), doubt
 
 
 def _shell_seen(o: Observation, seeds: Seeds, part: NDArray) -> NDArray[np.bool_]:
@@ -155,35 +147,7 @@ def _in_eyes(o: Observation, pixels: F64, grow: float = 1.25) -> NDArray[np.bool
     return mask[q[:, 1], q[:, 0]] > 0
 
 
-def _eye_angles(mesh: UnionMesh, seeds: Seeds, part: int) -> F64:
-    """(n, 2) rad right and up from the front of an eyeball, of the Gaussians on it."""
-    on = mesh.part[seeds.face] == part
-    rest = mesh.skin.vertices.astype(np.float64)
-    ball = eyes.sphere(rest[np.unique(mesh.skin.faces[mesh.part == part])])
-    w = np.concatenate([1 - seeds.bary[on].sum(1, keepdims=True), seeds.bary[on]], 1)
-    at = np.einsum("nk,nkc->nc", w, rest[mesh.skin.faces[seeds.face[on]]]) - ball.centre
-    d = at / np.linalg.norm(at, axis=1, keepdims=True)
-    angle = np.arccos(np.clip(d[:, 2], -1, 1))
-    return d[:, :2] * (angle / np.maximum(np.sin(angle), 1e-6))[:, None]
-
-
-def _eye_brushes(model: BodyModel, o: Observation, mesh: UnionMesh, seeds: Seeds, tone: F64) -> dict[int, eyes.Paint]:
-    """How each eyeball is painted, after what the photo shows of it; by part."""
-    brushes = {}
-    for part, side in ((anatomy.LEFT_EYE, "Left"), (anatomy.RIGHT_EYE, "Right")):
-        on = mesh.part[seeds.face] == part
-        if not on.any():
-            continue
-        shown = seeds.seen[on]
-        posed = eyes.sphere(mesh.posed[np.unique(mesh.skin.faces[mesh.part == part])])
-        fallback = np.full(3, 0.45 + 0.5 * tone.mean()).clip(0, 0.9)
-        iris = eyes.iris_angle(posed, o.landmarks, side, o.camera)
-        colours = sample(o.foreground, seeds.pixel[on][shown])
-        brushes[part] = eyes.paint(_eye_angles(mesh, seeds, part)[shown], colours, iris, fallback)
-    return brushes
-
-
-def solve(o: Observation, mesh: UnionMesh, gaussians: Gaussians, seeds: Seeds, believed: NDArray[np.bool_]) -> F64:
+def solve(o: Observation, mesh: UnionMesh, gaussians: Gaussians, seeds: Seeds, doubt: F64) -> F64:
     """(N, 3) colours that redraw the photo over the background, as near to the first colours as that allows."""
     w = cpu.weights(mesh.posed.astype(np.float32), mesh.skin.faces, mesh.occluder, gaussians, o.camera)
     alpha = w.alpha.reshape(-1)
@@ -193,8 +157,8 @@ def solve(o: Observation, mesh: UnionMesh, gaussians: Gaussians, seeds: Seeds, b
     back = o.background.reshape(-1, 3)[keep] / 255.0
     b = picture - (1 - alpha[keep, None]) * back  # what the Gaussians must add over the background
     crowd = np.maximum(1 / seeds.step, 1.0) ** CROWDED  # more Gaussians than pixels: the photo says ever less of each
-    shown = np.where(believed, RIDGE_SEEN * crowd, RIDGE_DOUBTED)
-    ridge = np.where(seeds.seen, shown, np.where(seeds.drawn, RIDGE_UNDERLAY, RIDGE_HIDDEN))
+    ridge = np.where(seeds.seen, RIDGE_SEEN * crowd, np.where(seeds.drawn, RIDGE_UNDERLAY, RIDGE_HIDDEN))
+    ridge = np.maximum(ridge, RIDGE_DOUBTED * doubt)
     on_surface = (mesh.part[seeds.face] == anatomy.SKIN) | (mesh.part[seeds.face] == anatomy.SCALP)
     ridge = ridge * np.where(on_surface, 1 + RIDGE_OUTLINE * grain.at_edge(o, seeds.pixel), 1)
     ridge = ridge * (1 + np.where(seeds.layer == LAYER["fringe"], RIDGE_FRINGE, RIDGE_EDGE) * (1 - seeds.opacity))

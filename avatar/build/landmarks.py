@@ -25,6 +25,7 @@ SECOND_EYE_RING = (
     247, 30, 29, 27, 28, 56, 190, 25, 110, 24, 23, 22, 26, 112, 130, 243, 467, 260, 259, 257, 258, 286, 414, 255, 339,
     254, 253, 252, 256, 341, 359, 463,
 )  # fmt: skip
+RIGHT_BROW_EDGE, LEFT_BROW_EDGE = (46, 53, 52, 65, 55), (276, 283, 282, 295, 285)  # lower, outer to inner
 RIGHT_IRIS, LEFT_IRIS = (468, 469, 470, 471, 472), (473, 474, 475, 476, 477)  # centre, then four on the rim
 
 LANDMARK_WEIGHT = np.ones(468)

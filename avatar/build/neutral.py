@@ -12,9 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy.sparse as sp
-from numpy.typing import NDArray
 
-from avatar.build import anatomy, lips
+from avatar.build import anatomy, lids, lips
 from avatar.build.kinematics import F64
 from avatar.build.landmarks import LIP_PAIRS
 from avatar.render import cpu
@@ -23,13 +22,10 @@ from models.body import BodyModel
 KEPT_SMILE = 0.35  # of the photo's open-mouthed smile
 KEPT_CLOSED = 0.7  # of a smile with closed lips, which is neutral enough
 OPEN_LIPS = 0.015  # of the face's width
-LID_RADIUS = 0.02  # m around an eye that a correction may move
-MEET = 30.0  # weight of a pair's meeting against smoothness
 LEAST_APERTURE = 0.2  # of an eye's width: narrower eyes of the photo are opened
 TONGUE_TOP, TONGUE_FLAT = -0.008, 0.5  # m above the lips' seam: under the teeth's edges; of the model's height
 BEHIND = 0.0015  # m that teeth and tongue stay behind closed lips
 PIXEL = 0.0003  # m of the depth map that tells
-UPPER_LID_SHARE = 0.85  # of the way that is the upper lid's in a blink
 
 _SMILE = ("mouthSmile", "mouthDimple", "mouthStretch", "mouthUpperUp", "cheekSquint", "noseSneer")
 LIDS = ("eyeBlink", "eyeSquint", "eyeWide")
@@ -65,13 +61,13 @@ def neutral(
     lip_gap = _largest_gap(model, rest, LIP_PAIRS)
     lid_gap = 0.0
     _place_tongue(model, rest)
-    lids = np.array([n.startswith(LIDS) for n in names])
+    of_lids = np.array([n.startswith(LIDS) for n in names])
     for side in ("Left", "Right"):
-        rest += _clear_of_eyeball(model, rest, side)
-        closed = _closed(model, rest, directions, target, side)
+        rest += lids.clear_of_eyeball(model, rest, side)
+        closed = lids.closed(model, rest, directions, target, side)
         directions[:, :, names.index("eyeBlink" + side)] = closed - rest
         lid_gap = max(lid_gap, _largest_gap(model, closed, anatomy.LID_PAIRS[side]))
-    return Neutral(rest, np.where(lids, 0.0, target), directions, lip_gap, lid_gap)
+    return Neutral(rest, np.where(of_lids, 0.0, target), directions, lip_gap, lid_gap)
 
 
 def _place_tongue(model: BodyModel, rest: F64) -> None:
@@ -117,46 +113,3 @@ def _pair_matrix(model: BodyModel, pairs) -> sp.csr_matrix:  # type: ignore[no-u
 
 def _largest_gap(model: BodyModel, rest: F64, pairs) -> float:  # type: ignore[no-untyped-def]
     return float(np.linalg.norm(_pair_matrix(model, pairs) @ rest, axis=1).max())
-
-
-def _region(model: BodyModel, rest: F64, centre: F64, radius: float) -> NDArray[np.int64]:
-    a = anatomy.of(model)
-    return np.flatnonzero((np.linalg.norm(rest - centre, axis=1) < radius) & a.skin & (a.head > 0.5))
-
-
-def _eyeball(model: BodyModel, rest: F64, side: str) -> tuple[F64, float]:
-    """Centre and radius (m) of an eyeball at rest."""
-    return anatomy.sphere(rest[anatomy.of(model).of_part(anatomy.LEFT_EYE if side == "Left" else anatomy.RIGHT_EYE)])
-
-
-def _clear_of_eyeball(model: BodyModel, rest: F64, side: str) -> F64:
-    """The correction that lifts lid skin in front of the eyeball out of it."""
-    centre, radius = _eyeball(model, rest, side)
-    ids, clearance = anatomy.of(model).over_eyeball(side)
-    away = rest[ids] - centre
-    distance = np.linalg.norm(away, axis=1)
-    out = np.zeros_like(rest)
-    out[ids] = away * np.maximum((radius + clearance) / distance - 1, 0)[:, None]
-    return out
-
-
-def _closed(model: BodyModel, rest: F64, directions: F64, expression: F64, side: str) -> F64:
-    """(V, 3) the face with this eye closed: the model's blink, corrected until the lids' rims meet."""
-    names = model.expression_names
-    blink = np.zeros(len(names))
-    blink[names.index("eyeBlink" + side)] = 1 - expression[names.index("eyeBlink" + side)]
-    for lid in ("eyeSquint", "eyeWide"):
-        blink[names.index(lid + side)] = -expression[names.index(lid + side)]
-    closed = rest + directions @ blink
-    centre, _ = _eyeball(model, rest, side)
-    pairs = anatomy.LID_PAIRS[side]
-    B = anatomy.of(model).landmark_matrix()
-    region = _region(model, rest, centre, LID_RADIUS)
-    for _ in range(2):
-        upper, lower = B[[u for u, _ in pairs]], B[[l for _, l in pairs]]
-        gap = (lower - upper) @ closed
-        rows = sp.vstack([upper, lower]).tocsr()
-        target = np.concatenate([gap * UPPER_LID_SHARE, -gap * (1 - UPPER_LID_SHARE)])
-        closed = closed + lips.displacement(model, closed, rows, target, np.full(len(target), MEET), region)
-        closed = closed + _clear_of_eyeball(model, closed, side)
-    return closed

@@ -1,0 +1,152 @@
+"""Lids: how this person's close over the eyeballs, and the skin that unrolls when they do."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from avatar.build import anatomy, lips
+from avatar.build.kinematics import F64
+from avatar.build.landmarks import (
+    LEFT_BROW_EDGE,
+    LEFT_CORNERS,
+    LEFT_EYE_RING,
+    LEFT_UPPER_LID,
+    RIGHT_BROW_EDGE,
+    RIGHT_CORNERS,
+    RIGHT_EYE_RING,
+    RIGHT_UPPER_LID,
+)
+from avatar.build.mesh import UnionMesh
+from avatar.build.observe import Observation
+from avatar.build.seed import Seeds
+from avatar.render.contract import LAYER
+from models.body import BodyModel
+from models.matting import push_pull
+
+RADIUS = 0.02  # m around an eye that closing may move beyond what the model moves
+MEET = 30.0  # weight of a pair's meeting against smoothness
+ROUNDS = 4
+UPPER_SHARE = 0.85  # of the way that is the upper lid's in a blink
+THICK = 0.002  # m that a closed lid stays before the eyeball: nearer, the ball would be averaged into it
+CORNER = 0.25  # of an eye's width that a lid takes from its corner to be so thick
+FOLD = (0.1, 0.7)  # of the way from the rim to the brow: skin unrolls here, what lies above stays
+RIM = {
+    "Right": (RIGHT_CORNERS[0], *RIGHT_UPPER_LID, RIGHT_CORNERS[1]),
+    "Left": (LEFT_CORNERS[0], *LEFT_UPPER_LID, LEFT_CORNERS[1]),
+}
+BROW_EDGE = {"Right": RIGHT_BROW_EDGE, "Left": LEFT_BROW_EDGE}
+STRETCHED = (1.3, 2.6)  # times its size from which, and at which, a photo's pixel no longer makes skin
+AROUND = (1.15, 1.9)  # sizes of an eye: the ring whose skin a lid is made of
+LID_REACH = 1.6  # sizes of an eye about it
+LIT = 0.5  # the share of the ring that is in shadow, lash, brow or frame
+LIKE_SKIN = (12.0, 9.0, 14.0)  # CIE Lab: chroma, darker, lighter than the lit part's median
+BLUR = 0.05  # of the face's width
+SHADE = 0.97  # a lid's light against the skin about it
+
+
+def _eyeball(model: BodyModel, rest: F64, side: str) -> tuple[F64, float]:
+    """Centre and radius (m) of an eyeball at rest."""
+    return anatomy.sphere(rest[anatomy.of(model).of_part(anatomy.LEFT_EYE if side == "Left" else anatomy.RIGHT_EYE)])
+
+
+def clear_of_eyeball(model: BodyModel, rest: F64, side: str, least: float = 0.0) -> F64:
+    """The correction that lifts lid skin in front of the eyeball out of it, at least `least` m between the corners."""
+    centre, radius = _eyeball(model, rest, side)
+    ids, clearance = anatomy.of(model).over_eyeball(side)
+    away = rest[ids] - centre
+    distance = np.linalg.norm(away, axis=1)
+    out = np.zeros_like(rest)
+    rim = (anatomy.of(model).landmark_matrix()[list(RIM[side])] @ rest)[:, 0]
+    way = (rest[ids, 0] - rim.min()) / np.ptp(rim)
+    clearance = np.maximum(clearance, least * np.clip(np.minimum(way, 1 - way) / CORNER, 0, 1))
+    out[ids] = away * np.maximum((radius + clearance) / distance - 1, 0)[:, None]
+    return out
+
+
+def closed(model: BodyModel, rest: F64, directions: F64, expression: F64, side: str) -> F64:
+    """(V, 3) the face with this eye closed: the model's blink, without a pull at the brow, corrected until the lids'
+    rims meet."""
+    names = model.expression_names
+    blink = np.zeros(len(names))
+    blink[names.index("eyeBlink" + side)] = 1 - expression[names.index("eyeBlink" + side)]
+    for lid in ("eyeSquint", "eyeWide"):
+        blink[names.index(lid + side)] = -expression[names.index(lid + side)]
+    moves = _below_the_fold(model, rest, side)[:, None]
+    shut = rest + moves * (directions @ blink)
+    centre, _ = _eyeball(model, rest, side)
+    pairs = anatomy.LID_PAIRS[side]
+    B = anatomy.of(model).landmark_matrix()
+    upper, lower = B[[u for u, _ in pairs]], B[[l for _, l in pairs]]
+    rows = sp.vstack([upper, lower]).tocsr()
+    a = anatomy.of(model)
+    region = np.flatnonzero((np.linalg.norm(rest - centre, axis=1) < RADIUS) & a.skin & (a.head > 0.5))
+    for _ in range(ROUNDS):
+        gap = (lower - upper) @ shut
+        target = np.concatenate([gap * UPPER_SHARE, -gap * (1 - UPPER_SHARE)])
+        shut = shut + moves * lips.displacement(model, shut, rows, target, np.full(len(target), MEET), region)
+        shut = shut + clear_of_eyeball(model, shut, side, THICK)
+    return shut
+
+
+def _below_the_fold(model: BodyModel, rest: F64, side: str) -> F64:
+    """(V,) 1 on the lids and below, 0 from well under the brow upwards."""
+    B = anatomy.of(model).landmark_matrix()
+    rim, brow = B[list(RIM[side])] @ rest, B[list(BROW_EDGE[side])] @ rest
+    at = lambda line: np.interp(rest[:, 0], *line[np.argsort(line[:, 0])][:, :2].T)  # noqa: E731
+    low, high = at(rim), at(brow)
+    f = (rest[:, 1] - low) / np.maximum(high - low, 1e-4)
+    t = np.clip((f - FOLD[0]) / (FOLD[1] - FOLD[0]), 0, 1)
+    return 1 - t * t * (3 - 2 * t)
+
+
+def skin(o: Observation) -> NDArray[np.float32]:
+    """(H, W, 3) what lid skin would look like there: the lit skin about the eyes, without brows, lashes and creases."""
+    known = np.zeros(o.alpha.shape, np.float32)
+    picture = np.ascontiguousarray(o.foreground.astype(np.float32).clip(0, 1))
+    lab = cv2.cvtColor(picture, cv2.COLOR_RGB2LAB)
+    for ring in (RIGHT_EYE_RING, LEFT_EYE_RING):
+        p = o.landmarks[list(ring)]
+        inner, outer = (_hull(p, grow, o.alpha.shape) for grow in AROUND)
+        around = (outer > 0) & (inner == 0) & (o.alpha > 0.9)
+        if around.sum() < 20:
+            continue
+        light = lab[around][:, 0]
+        away = lab - np.median(lab[around][light >= np.quantile(light, LIT)], 0)
+        like = (np.hypot(away[..., 1], away[..., 2]) < LIKE_SKIN[0]) & (away[..., 0] > -LIKE_SKIN[1])
+        known[around & like & (away[..., 0] < LIKE_SKIN[2])] = 1
+    filled = push_pull(o.foreground, known) if known.any() else o.foreground
+    return SHADE * cv2.GaussianBlur(filled, (0, 0), max(BLUR * o.face_width, 1.0))
+
+
+def _hull(points: NDArray, grow: float, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    mask = np.zeros(shape, np.uint8)
+    high = np.array([grow, 1 + 1.5 * (grow - 1)])  # an eye is flat; the skin that its lids come from is not
+    p = ((points - points.mean(0)) * high + points.mean(0)).astype(np.int32)
+    cv2.fillConvexPoly(mask, cv2.convexHull(p), 1)
+    return mask
+
+
+def unrolled(mesh: UnionMesh, o: Observation, seeds: Seeds, stretch: NDArray) -> tuple[NDArray, F64, F64]:
+    """Indices (n,) of the Gaussians on skin that a blink stretches or uncovers, the lid's own colours (n, 3) for them,
+    and how much they need these (n,) 0..1: a few pixels of photo drawn out over a closed lid are streaks, not skin.
+
+    stretch (F,) of each triangle in a blink."""
+    corners = mesh.skin.faces[seeds.face]
+    total, count = np.zeros(len(mesh.skin.vertices)), np.zeros(len(mesh.skin.vertices))
+    for k in range(3):
+        np.add.at(total, mesh.skin.faces[:, k], stretch)
+        np.add.at(count, mesh.skin.faces[:, k], 1)
+    w = np.concatenate([1 - seeds.bary.sum(1, keepdims=True), seeds.bary], 1).clip(0, 1)
+    mean = (w * (total / np.maximum(count, 1))[corners]).sum(1)
+    t = np.clip((mean - STRETCHED[0]) / (STRETCHED[1] - STRETCHED[0]), 0, 1)
+    right, left = (_hull(o.landmarks[list(r)], LID_REACH, o.alpha.shape) for r in (RIGHT_EYE_RING, LEFT_EYE_RING))
+    near = right | left
+    q = np.floor(seeds.pixel).astype(int).clip(0, np.array(o.alpha.shape[::-1]) - 1)
+    t = np.where(~seeds.seen & (near[q[:, 1], q[:, 0]] > 0), 1, t)  # folded away in the photo
+    t = np.where(seeds.layer == LAYER["skin"], t * t * (3 - 2 * t), 0)
+    at = np.flatnonzero(t > 0.02)
+    q = q[at]
+    return at, skin(o)[q[:, 1], q[:, 0]].astype(np.float64), t[at]
