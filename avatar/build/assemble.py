@@ -123,19 +123,25 @@ def drop_unreachable(avatar: Avatar, union: UnionMesh, model: BodyModel) -> tupl
     states = prune.extremes(avatar.photo, avatar.neutral, avatar.limits, model.expression_names, jaw_open)
     hides = avatar.occluder & (union.part != anatomy.ARM)  # what an arm hides it may give free
     keep = prune.reachable(avatar.mesh, avatar.correction, hides, states, avatar.camera)
-    keep |= np.isin(union.part, [anatomy.SHELL, anatomy.ARM]) | _mouth(union, model)
+    keep |= np.isin(union.part, [anatomy.SHELL, anatomy.ARM]) | _mouth_and_eyes(union, model)
     faces = np.ascontiguousarray(avatar.mesh.faces[keep])
     part, occluder = union.part[keep], union.occluder[keep]
     avatar = replace(avatar, mesh=replace(avatar.mesh, faces=faces), part=part, occluder=occluder)
     return avatar, replace(union, skin=replace(union.skin, faces=faces), part=part, occluder=occluder)
 
 
-def _mouth(union: UnionMesh, model: BodyModel) -> NDArray[np.bool_]:
-    """(F,) the mouth's inside: too many ways of opening show too many corners of it to try them."""
-    body = union.skin.faces.max(1) < union.body_vertices
-    inner = np.zeros(len(body), bool)
-    inner[body] = anatomy.of(model).inner_mouth[union.skin.faces[body]].any(1)
-    return inner
+def _mouth_and_eyes(union: UnionMesh, model: BodyModel) -> NDArray[np.bool_]:
+    """(F,) the mouth's inside and the eyeballs' fronts: too many ways of opening show too many corners to try them."""
+    corners = union.skin.faces
+    out = np.zeros(len(corners), bool)
+    body = corners.max(1) < union.body_vertices
+    out[body] = anatomy.of(model).inner_mouth[corners[body]].any(1)
+    for part in (anatomy.LEFT_EYE, anatomy.RIGHT_EYE):
+        on = np.flatnonzero(union.part == part)
+        if len(on):
+            z = union.skin.vertices[corners[on], 2].mean(1)
+            out[on[z > (z.min() + z.max()) / 2]] = True
+    return out
 
 
 def blink_stretch(avatar: Avatar, model: BodyModel) -> NDArray[np.float64]:

@@ -31,6 +31,7 @@ STRETCH = 3.0  # how many times longer than in the picture a spot may be along a
 STRETCH_FRINGE = 2.0  # and in hair's soft edge, which goes back steeply: a turn must not draw it out
 STRETCH_BRIDGE = 15.0  # the same where the surface only bridges two depths and hides nothing: nothing is behind a gap
 SEEN_BEHIND = 0.0025  # m behind the depth buffer that still counts as seen
+EYE_BEHIND = 0.0002  # the same of an eyeball, which a lid covers more closely than that
 GRAZING = 0.35  # |cos| under which the surface gets an underlay
 LEAST_SPACING = 0.7  # px
 FINEST = LEAST_SPACING / 1.2  # spacing scale below which only a photo's noise would be redrawn
@@ -247,7 +248,9 @@ def _hidden(model, o, mesh, points, depth, spacing, random) -> _Scatter:  # type
     pixel = np.stack([camera.focal * X[:, 0] / X[:, 2] + camera.cx, camera.focal * X[:, 1] / X[:, 2] + camera.cy], 1)
     inside = ((pixel > 0) & (pixel < [camera.width, camera.height])).all(1)
     q = np.floor(pixel).astype(int).clip(0, [camera.width - 1, camera.height - 1])
-    seen = inside & (depth[q[:, 1], q[:, 0]] > X[:, 2] - SEEN_BEHIND)  # by depth: sub-pixel triangles never win the ids
+    eye = np.isin(mesh.part[candidates[at]], [anatomy.LEFT_EYE, anatomy.RIGHT_EYE])
+    behind = np.where(eye, EYE_BEHIND, SEEN_BEHIND)
+    seen = inside & (depth[q[:, 1], q[:, 0]] > X[:, 2] - behind)  # by depth: sub-pixel triangles never win the ids
     n = normal[at] / (np.linalg.norm(normal[at], axis=1, keepdims=True) + 1e-15)
     cosine = np.abs((n * X).sum(1)) / np.linalg.norm(X, axis=1)
     shell = sheet[candidates[at]]
