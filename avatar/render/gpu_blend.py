@@ -31,7 +31,7 @@ THRESHOLD = 1 / 255  # gsplat's ALPHA_THRESHOLD
 OPACITY = float(np.exp(CUTOFF / 2) * THRESHOLD)  # .15: alpha falls under the threshold where q reaches CUTOFF
 SHARPER = 0.95  # on covariances, of `by_alpha`; best of .87 to 1 on the demo avatar, at rest and talking
 TILE = 16  # px
-BEYOND = 64  # times the picture's sides that gsplat projects exactly
+BEYOND = 100_000  # px, of the picture that gsplat is told of
 LEAST_FRINGE = 1e-5  # of alpha; below it, rounding
 
 
@@ -96,8 +96,8 @@ def _tiles(splat: Any, p: Placed, scale: float) -> tuple[Tensor, Tensor, Tensor,
 
     Covariances and dilation are taken times `scale`. A batch entry has one camera: the identity, as means are in camera
     space. Before it projects a covariance, gsplat moves a mean beyond 1.3 times the picture to there; the rule does
-    not, so gsplat is told of a picture BEYOND times as large, while the tiles are the picture's own. Whether a Gaussian
-    is drawn, and how far it reaches (2.7 sigma), gsplat takes from its opacity.
+    not, so gsplat is told of a very large picture, while tiles are counted from the picture's own size. Whether a
+    Gaussian is drawn, and how far it reaches (2.7 sigma), gsplat takes from its opacity.
     """
     B, (H, W) = len(p.mean), p.depth.shape[1:]
     focal, cx, cy = p.intrinsics.unbind(1)
@@ -105,7 +105,7 @@ def _tiles(splat: Any, p: Placed, scale: float) -> tuple[Tensor, Tensor, Tensor,
     K = torch.stack([focal, o, cx, o, focal, cy, o, o, one], 1).view(B, 1, 3, 3)
     view = torch.eye(4, device=p.mean.device).expand(B, 1, 4, 4)
     radii, at, depth, conic, _ = splat.fully_fused_projection(
-        p.mean, p.covariance * scale, None, None, view, K, BEYOND * W, BEYOND * H, eps2d=DILATION * scale,
+        p.mean, p.covariance * scale, None, None, view, K, BEYOND, BEYOND, eps2d=DILATION * scale,
         near_plane=NEAR, packed=False, opacities=p.opacity,
     )  # fmt: skip
     across, down = -(-W // TILE), -(-H // TILE)
