@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,11 +16,12 @@ from numpy.typing import NDArray
 from avatar.render import gpu
 from models.motion import Motion
 from server.clock import MediaClock
+from server.sessions import Wish
 from server.stream import RenderLoop
 from stage import picture
 from stage.performer import Performer
 from tests.avatar import gsplat_standin, synthetic
-from tests.server.scripted import Still, TopLayer
+from tests.server.scripted import Still, TopLayer, Watcher, api_of, open_session, scripted_parts, start
 
 FPS = 10.0
 
@@ -145,3 +149,21 @@ def test_on_the_cpu_each_is_drawn_by_itself(monkeypatch: pytest.MonkeyPatch) -> 
     assert all(s.launch is None for s in sessions)
     perform(sessions, lambda: all(len(s.frames) >= 2 for s in sessions))
     assert all(s.alone >= 2 for s in sessions)
+
+
+async def test_a_servers_sessions_share_launches(rasterizer: Counting, tmp_path: Path) -> None:
+    """Opened over HTTP, watched over WebRTC."""
+    avatar = synthetic.tiny()
+
+    def perform(_: object, wish: Wish) -> tuple[Performer, tuple[str, ...]]:
+        return Performer(picture.AvatarPicture(avatar, wish.width, wish.height), Still(), TopLayer()), ()
+
+    client = await start(tmp_path, replace(scripted_parts(), perform=perform), width=64, height=64, fps=FPS)
+    sessions = [await open_session(client) for _ in range(2)]
+    first, second = (api_of(client).sessions.get(s["id"]) for s in sessions)
+    second.clock = first.clock  # otherwise their frames are due at times of their own
+    watchers = [await Watcher().watch(client, s) for s in sessions]
+    await watchers[0].until(lambda: all(len(w.frames) > 4 for w in watchers) and 2 in rasterizer.launches)
+    assert not first.error and not second.error
+    await asyncio.gather(*(w.close() for w in watchers))
+    await client.close()
