@@ -13,11 +13,12 @@ from functools import lru_cache
 
 import numpy as np
 
+from drivers.attention import STILL, Attention, Moment
 from drivers.noise import between, normal, sway, uniform
 from models.motion import GROUP, GROUPS, HEAD, JOINT, NECK, A, Motion
 
 # streams of the seed
-BLINK, GAZE, TREMOR, BREATH, YAW, PITCH, ROLL, SPINE = range(0, 160, 20)
+BLINK, GAZE, TREMOR, BREATH, YAW, PITCH, ROLL, SPINE, STANCE = range(0, 180, 20)
 
 EYE_LOOK = (0.35, 0.50)  # rad that a coefficient of 1 turns the eye: up and down, in and out
 DEGREE = math.pi / 180
@@ -32,7 +33,21 @@ class Style:
     gaze: float = 1.0
     head: float = 1.0
     breath: float = 1.0
+    stance: float = 1.0  # shifts of weight from one leg to the other
 
+    @classmethod
+    def of(cls, liveliness: float) -> Style:
+        """All strengths at once, 0 (as still as a photo) to 1.5. Raises ValueError out of range."""
+        if not 0 <= liveliness <= 1.5:
+            raise ValueError(f"liveliness is {liveliness:g}; it must lie between 0 and 1.5")
+        x = liveliness
+        return cls(13.0 * min(x, 1.0), 14.0, min(x, 1.2), x, min(x, 1.2), x)
+
+
+# ---- shifts of weight -----------------------------------------------------------------------------------------------
+
+STANCE_SLOT, STANCE_TIME = 11.0, 1.6  # s; at most one shift begins in each, and how long it takes
+STANCE_ROLL, STANCE_WAY = 0.9, 0.006  # degrees of the spine's lean, m that the body goes, of one deviation
 
 # ---- blinks ---------------------------------------------------------------------------------------------------------
 
@@ -75,6 +90,9 @@ HEAD_FOLLOWS, HEAD_TIME = 0.25, 0.45  # share of a glance that the head takes ov
 SHIFT_BLINK = 0.5  # share of large gaze shifts that come with a blink
 LARGE_SHIFT = 6 * DEGREE
 LID_FOLLOWS = 0.25  # blink coefficient that goes with looking down by a coefficient of 1
+LISTENING_GAZE, LISTENING_BLINKS = 0.2, 0.55  # of the wandering of the eyes, of the blinks that a listener keeps
+THINKING = {"browInnerUp": 0.10, "browDown": 0.16, "eyeSquint": 0.06, "mouthPress": 0.08}  # ARKit coefficients
+THINKING_TILT = 2.0  # degrees
 
 
 @dataclass(frozen=True)
@@ -88,9 +106,11 @@ class Fixation:
 class Idle:
     """Weights: mouth (closed), lids, gaze, head and torso. The arms are left alone."""
 
-    def __init__(self, seed: int = 0, style: Style | None = None) -> None:
+    def __init__(self, seed: int = 0, style: Style | None = None, attention: Attention | None = None) -> None:
+        """style may be replaced while it runs. attention: when it listens and thinks."""
         self.seed = seed
         self.style = style or Style()
+        self._attention = attention
         self._fixation = lru_cache(maxsize=64)(self._draw_fixation)
         self._blink = lru_cache(maxsize=64)(self._draw_blink)
         self._weight = np.zeros(len(GROUPS), np.float32)
@@ -101,11 +121,25 @@ class Idle:
         if not math.isfinite(time):
             raise ValueError(f"time is {time}; expected a finite number of seconds")
         m = Motion(time=time, weight=self._weight.copy())
+        state = self._attention.at(time) if self._attention else STILL
         yaw, pitch, vergence = self._gaze(time)
+        stay = 1 - (1 - LISTENING_GAZE) * state.listening
+        h, t = HEAD_FOLLOWS * self.style.head, min(4 * state.thinking, 1.0)  # the eyes leave at once, the head follows
+        yaw = stay * (1 - t) * yaw + t * (state.yaw - h * state.thinking * state.yaw)
+        pitch = stay * (1 - t) * pitch + t * (state.pitch - h * state.thinking * state.pitch)
         self._look(m, yaw, pitch, vergence)
         self._lids(m, time)
-        self._body(m, time)
+        self._body(m, time, state)
+        if state.thinking:
+            self._ponder(m, state.thinking)
         return m
+
+    @staticmethod
+    def _ponder(m: Motion, share: float) -> None:
+        for name, value in THINKING.items():
+            for i in [A[name]] if name in A else [A[name + "Left"], A[name + "Right"]]:
+                m.face[i] = max(m.face[i], share * value)
+        m.weight[GROUP["brows"]] = share
 
     # ---- eyes -------------------------------------------------------------------------------------------------------
 
@@ -164,8 +198,9 @@ class Idle:
     def _lids(self, m: Motion, time: float) -> None:
         closure = 0.0
         k = math.floor(time / BLINK_SLOT)
-        for blink in (self._blink(k - 1), self._blink(k)):
-            if blink:
+        for i in (k - 1, k):
+            blink = self._blink(i)
+            if blink and not self._held(i, blink[0]):
                 start, closing, opening, double = blink
                 closure = max(closure, blink_at(time - start, closing, opening))
                 if double:
@@ -174,6 +209,11 @@ class Idle:
         for side in ("Left", "Right"):
             rest = LID_FOLLOWS * float(m.face[A["eyeLookDown" + side]])
             m.face[A["eyeBlink" + side]] = rest + (1 - rest) * closure
+
+    def _held(self, k: int, start: float) -> bool:
+        """Is the blink of slot k one that a listener leaves out?"""
+        listening = self._attention.at(start).listening if self._attention else 0.0
+        return listening > 0.5 and uniform(self.seed, BLINK + 6, k) > LISTENING_BLINKS
 
     def _shift_blink(self, time: float) -> float:
         """The blink that hides a large shift of gaze."""
@@ -190,22 +230,36 @@ class Idle:
 
     # ---- head and chest ---------------------------------------------------------------------------------------------
 
-    def _body(self, m: Motion, time: float) -> None:
+    def _body(self, m: Motion, time: float, state: Moment) -> None:
         """Small turns, as axis-angle: x pitches down, y turns to the person's left, z tilts to the person's right."""
         s, style = self.seed, self.style
         yaw, pitch, _ = self._towards(time, HEAD_TIME)
         drift = np.array(
             [sway(s, PITCH, time, 0.06) * 0.5, sway(s, YAW, time, 0.05) * 0.7, sway(s, ROLL, time, 0.04) * 0.4]
         )
-        head = style.head * (drift * DEGREE + HEAD_FOLLOWS * style.gaze * np.array([-pitch, yaw, 0.0]))
+        away = 1 - state.listening * (1 - LISTENING_GAZE)
+        follow = HEAD_FOLLOWS * style.gaze * np.array([-pitch, yaw, 0.0]) * away * (1 - state.thinking)
+        asked = state.thinking * np.array([-HEAD_FOLLOWS * state.pitch, HEAD_FOLLOWS * state.yaw, 0.0])
+        asked = asked + np.array([state.nod, 0.0, state.thinking * THINKING_TILT * DEGREE])
+        head = style.head * (drift * DEGREE + follow + asked)
         chest = self._breath(time) * style.breath
         lean = style.head * DEGREE * 0.25 * np.array([sway(s, SPINE, time, 0.03), 0.0, sway(s, SPINE + 5, time, 0.035)])
+        stance = self._stance(time)
+        lean[2] += stance * STANCE_ROLL * DEGREE
         m.pose[JOINT["spine1"]] = 0.5 * lean
         m.pose[JOINT["spine2"]] = 0.5 * lean + chest * DEGREE * np.array([-0.25, 0.0, 0.0])
         m.pose[JOINT["spine3"]] = chest * DEGREE * np.array([-0.45, 0.0, 0.0])
         m.pose[NECK] = 0.4 * head + chest * DEGREE * np.array([0.45, 0.0, 0.0])  # the head stays level over the chest
         m.pose[HEAD] = 0.6 * head
-        m.translation[1] = 0.0012 * chest
+        m.translation[:2] = -stance * STANCE_WAY, 0.0012 * chest
+
+    def _stance(self, time: float) -> float:
+        """Which leg bears the weight: -1..1, one shift a slot at a time of its own."""
+        s, k = self.seed, math.floor(time / STANCE_SLOT)
+        at = lambda i: between(-1, 1, s, STANCE, i)  # noqa: E731
+        begin = STANCE_SLOT * k + between(0, STANCE_SLOT - STANCE_TIME, s, STANCE + 1, k)
+        a = _ease(min(max((time - begin) / STANCE_TIME, 0.0), 1.0))
+        return self.style.stance * (at(k - 1) + (at(k) - at(k - 1)) * a)
 
     def _breath(self, time: float) -> float:
         """0 out .. 1 in: in for two fifths of the cycle, out for the rest, the pace drifting a little."""

@@ -32,6 +32,8 @@ LAG = 0.06  # s from a syllable's peak to the movement's beginning, so that it i
 NOD, TURN = np.radians(2.0), np.radians(0.7)  # of the strongest accent; more of them at once add up to a half more
 BROW_INNER, BROW_OUTER, BROWS = 0.30, 0.22, 0.5  # ARKit coefficients; share of accents that raise the brows
 RISE, FALL = 0.16, 0.36  # s
+PHRASE = 1.4  # s without an accent after which a new phrase begins
+MOST = 1.5  # strength
 NODDING, TURNING, RAISING, STRENGTH = range(200, 280, 20)  # streams of the seed
 
 
@@ -41,22 +43,35 @@ class Accent:
     nod: float  # rad, down
     turn: float  # rad, to the person's left
     brows: float  # 0..1
+    size: float = 1.0  # 0..1, how much it stands out
+    number: int = 0  # of the accent, from the first that was heard
+    phrase: int = 0  # of the run of accents it belongs to
 
 
 class Prosody:
     """`push` what is said, in order; read `onto` at any time. Thread-safe: one thread pushes while another reads."""
 
     def __init__(self, seed: int = 0, strength: float = 1.0) -> None:
-        """strength: 0 none, 1 an attentive speaker. Raises ValueError outside 0..1.25."""
-        if not 0 <= strength <= 1.25:
-            raise ValueError(f"strength is {strength}; it must lie between 0 and 1.25")
-        self._seed, self._strength = seed, strength
+        """strength: 0 none, 1 an attentive speaker. Raises ValueError outside 0..1.5."""
+        self._seed = seed
+        self.set_strength(strength)
         self._lock = threading.Lock()
         self._accents: tuple[Accent, ...] = ()
-        self._found = 0
+        self._found, self._phrase, self._last = 0, 0, -np.inf
         self._mean = np.array([LEVEL, np.log2(130.0)])  # dB, octaves: of the voice
         self._deviation = np.array([SPREAD, 0.25])
         self._begin(0.0)
+
+    def set_strength(self, strength: float) -> None:
+        """Of all movements from the next moment on. Raises ValueError outside 0..1.5."""
+        if not 0 <= strength <= MOST:
+            raise ValueError(f"strength is {strength:g}; it must lie between 0 and {MOST:g}")
+        self._strength = strength
+
+    @property
+    def accents(self) -> tuple[Accent, ...]:
+        """Of the last few seconds, in order of time."""
+        return self._accents
 
     def _begin(self, start: float) -> None:
         self._rest = np.zeros(0, np.float32)
@@ -85,9 +100,9 @@ class Prosody:
         """The motion with head and brows moved as its moment asks; itself where nothing does."""
         near = [(a, bump(motion.time - a.time)) for a in self._accents]
         moving = [(a, b) for a, b in near if b > 0]
-        if not moving:
+        if not moving or not self._strength:
             return motion
-        nod, turn, brows = (sum(getattr(a, k) * b for a, b in moving) for k in ("nod", "turn", "brows"))
+        nod, turn, brows = (self._strength * sum(getattr(a, k) * b for a, b in moving) for k in ("nod", "turn", "brows"))
         whole = np.array([_soft(nod, NOD), _soft(turn, TURN), 0.0], np.float32)
         pose, face, weight = motion.pose.copy(), motion.face.copy(), motion.weight.copy()
         for joint, share in ((NECK, 0.4), (HEAD, 0.6)):
@@ -132,10 +147,13 @@ class Prosody:
     def _accent(self, time: float, score: float) -> Accent:
         s, k = self._seed, self._found
         self._found += 1
-        size = self._strength * min(0.35 + 0.35 * score, 1.0) * between(0.6, 1.0, s, STRENGTH, k)
+        size = min(0.35 + 0.35 * score, 1.0) * between(0.6, 1.0, s, STRENGTH, k)
         brows = size if uniform(s, RAISING, k) < BROWS else 0.0
         nod = NOD * size * between(0.6, 1.0, s, NODDING, k)
-        return Accent(time + LAG, nod, TURN * size * between(-1, 1, s, TURNING, k), brows)
+        if time + LAG - self._last > PHRASE:
+            self._phrase += 1
+        self._last = time + LAG
+        return Accent(time + LAG, nod, TURN * size * between(-1, 1, s, TURNING, k), brows, size, k, self._phrase)
 
 
 def _soft(x: float, limit: float) -> float:

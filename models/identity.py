@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models import weights
-from models.onnx_inputs import keep_inputs
+from models.onnx_edit import keep_inputs
 
 WIDTH = 128  # of an embedding
 CROP = 112  # pixels each way of an aligned face

@@ -9,7 +9,7 @@ from typing import Any
 
 from models.carriers import Source
 
-SOURCES_OF_MAKE = {"": 1, "pose_task": 2, "whisper": 1}  # how a file is assembled -> from how many sources
+SOURCES_OF_MAKE = {"": 1, "pose_task": 2, "whisper": 1, "kokoro": 4}  # how a file is assembled -> from how many sources
 
 
 class WeightsError(RuntimeError):
@@ -30,6 +30,7 @@ class Weight:
     sources: tuple[Source, ...]
     make: str  # how the file is assembled from the sources; "" where it is the one source itself
     url: str  # where the publisher offers just this file; "" where that is not known for certain
+    set: str = ""  # fetched only when this set or the file is asked for by name; "" where the program needs it
 
     def __str__(self) -> str:
         return f"{self.file} ({self.id}, {self.bytes / 1e6:.1f} MB, licence {self.licence})"
@@ -49,6 +50,9 @@ def parse_manifest(text: str) -> dict[str, Weight]:
         if weight.id in weights or any(weight.file == other.file for other in weights.values()):
             raise WeightsError(f"manifest.toml, entry {number}: id {weight.id} or file {weight.file} is there twice")
         weights[weight.id] = weight
+    for weight in weights.values():
+        if weight.set in weights:
+            raise WeightsError(f"manifest.toml ({weight.id}): its set {weight.set!r} is another entry's id")
     return weights
 
 
@@ -56,10 +60,12 @@ def _parse_weight(where: str, entry: Any) -> Weight:
     if not isinstance(entry, dict):
         raise WeightsError(f"{where}: not a table")
     required = {"id": str, "file": str, "sha256": str, "bytes": int, "licence": str, "needed_by": list, "sources": list}
-    values = _fields(where, entry, required, {"licence_note": "", "make": "", "url": ""})
+    values = _fields(where, entry, required, {"licence_note": "", "make": "", "url": "", "set": ""})
     where = f"{where} ({values['id']})"
     if not re.fullmatch(r"[a-z0-9_]+", values["id"]):
         raise WeightsError(f"{where}: id may hold a-z, 0-9 and _ only")
+    if not re.fullmatch(r"[a-z0-9_]*", values["set"]):
+        raise WeightsError(f"{where}: set may hold a-z, 0-9 and _ only")
     if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", values["file"]):
         raise WeightsError(f"{where}: file must be a bare file name, not {values['file']!r}")
     if not all(isinstance(user, str) for user in values["needed_by"]):

@@ -56,7 +56,11 @@ def entry(id: str) -> Weight:
     try:
         return manifest()[id]
     except KeyError:
-        raise WeightsError(f"no weights are called {id!r}; known are {', '.join(manifest())}") from None
+        raise WeightsError(f"no weights are called {id!r}; known are {', '.join(_names())}") from None
+
+
+def _names() -> list[str]:
+    return [*manifest(), *sorted({w.set for w in manifest().values() if w.set})]
 
 
 # --- the cache
@@ -89,11 +93,21 @@ def _state(weight: Weight, path: Path) -> str:
     return "ready" if actual == weight.sha256 else "damaged"
 
 
-def list_status(ids: Iterable[str] | None = None) -> list[Status]:
-    """The state of the files of these ids, all by default, in the manifest's order."""
-    chosen = [entry(id) for id in ids] if ids is not None else list(manifest().values())
+def chosen(names: Iterable[str] | None = None) -> list[Weight]:
+    """The entries of these ids and sets; by default all that the program needs, and no optional set."""
+    if names is None:
+        return [w for w in manifest().values() if not w.set]
+    found: dict[str, Weight] = {}
+    for name in names:
+        members = [w for w in manifest().values() if w.set == name] if name else []
+        found |= {w.id: w for w in members or [entry(name)]}
+    return list(found.values())
+
+
+def list_status(names: Iterable[str] | None = None) -> list[Status]:
+    """The state of the files of these ids and sets, of all that the program needs by default."""
     folder = cache_folder()
-    return [Status(w, folder / w.file, _state(w, folder / w.file)) for w in chosen]
+    return [Status(w, folder / w.file, _state(w, folder / w.file)) for w in chosen(names)]
 
 
 def path(id: str, fetch: bool = False) -> Path:
@@ -108,7 +122,7 @@ def path(id: str, fetch: bool = False) -> Path:
 
 def _remedy(weight: Weight) -> str:
     offered = f" (from {weight.url})" if weight.url else ""
-    return f"run `python run_server.py weights --fetch`, or put the file{offered} at {cache_folder() / weight.file}"
+    return f"run `python run_server.py weights --fetch{' ' + weight.set if weight.set else ''}`, or put the file{offered} at {cache_folder() / weight.file}"
 
 
 # --- fetching
@@ -120,6 +134,10 @@ def _make(how: str, parts: list[bytes]) -> bytes:
         from models.pose_task import pose_task
 
         return pose_task(*parts)
+    if how == "kokoro":
+        from models.onnx_edit import with_output
+
+        return with_output(b"".join(parts), "/encoder/Round_output_0")  # each phoneme's duration
     if how == "whisper":
         from models.whisper_ct2 import convert
 
@@ -129,7 +147,7 @@ def _make(how: str, parts: list[bytes]) -> bytes:
 
 
 def fetch(ids: Iterable[str] | None = None, progress: Progress | None = None) -> list[Path]:
-    """Get the files of these ids, all by default, that are absent or damaged; -> their paths.
+    """Get the files of these ids and sets, all but optional sets by default, that are absent or damaged; -> their paths.
 
     Safe against other processes that do the same. WeightsError if some file cannot be had; the others are fetched
     nevertheless, unless the cause would stop them too.
@@ -242,43 +260,45 @@ def _os_reason(error: OSError, folder: Path) -> str:
 
 
 def command(fetch: bool = False, verify: bool = False, ids: Iterable[str] = ()) -> int:
-    """`run_server.py weights`: list the files (of these ids, all by default) and their state; -> exit status.
+    """`run_server.py weights`: list the files (of these ids and sets, all by default) and their state; -> exit status.
 
-    fetch: get what is absent, with a progress bar. verify: fail unless all are there with the right hash.
+    fetch: get what is absent, with a progress bar. verify: fail unless all are there with the right hash. Neither
+    means an optional set that was not named.
     """
     from rich.console import Console
     from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
     from rich.progress import Progress as Bars
     from rich.table import Table
 
-    chosen = list(ids) or None
+    names = list(ids) or None
     failure = ""
     try:
         if fetch:
             with Bars(TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()) as bars:
-                tasks = {s.weight.id: bars.add_task(s.weight.id, total=1.0) for s in list_status(chosen)}
+                tasks = {s.weight.id: bars.add_task(s.weight.id, total=1.0) for s in list_status(names)}
 
                 def show(id: str, what: str, fraction: float) -> None:
                     bars.update(tasks[id], description=f"{id}: {what}", completed=fraction)
 
-                _fetch(chosen, show)
+                _fetch(names, show)
     except WeightsError as error:
         failure = str(error)
     try:
-        statuses = list_status(chosen)
+        statuses = list_status(names or list(manifest()))
     except WeightsError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     table = Table(title=str(cache_folder()), title_justify="left")
-    for column in ("id", "file", "MB", "licence", "state"):
+    for column in ("id", "set", "file", "MB", "licence", "state"):
         table.add_column(column, overflow="fold")
     for status in statuses:
         entry = status.weight
-        table.add_row(entry.id, entry.file, f"{entry.bytes / 1e6:.1f}", entry.licence, status.state)
+        table.add_row(entry.id, entry.set, entry.file, f"{entry.bytes / 1e6:.1f}", entry.licence, status.state)
     Console().print(table)
-    absent = [s.weight.id for s in statuses if s.state != "ready"]
+    wanted = [s for s in statuses if names or not s.weight.set]
+    absent = [s.weight.id for s in wanted if s.state != "ready"]
     if verify and absent and not failure:
-        failure = f"{len(absent)} of {len(statuses)} are not there or damaged ({', '.join(absent)}); run with --fetch"
+        failure = f"{len(absent)} of {len(wanted)} are not there or damaged ({', '.join(absent)}); run with --fetch"
     if failure:
         print(f"error: {failure}", file=sys.stderr)
     return 1 if failure else 0

@@ -1,6 +1,7 @@
-"""Typed text to speech: `EspeakReader` with exact lips, `HttpReader` for the operator's own voice, `Readers` for both.
+"""Typed text to speech: `EspeakReader` and `KokoroReader` with exact lips, `HttpReader` for the operator's own voice.
 
-script cuts the text, espeak (a program of its own) or an HTTP server says it, lips knows the mouth from the phonemes.
+script cuts the text, tags takes moods and pauses out of it, espeak (a program of its own), kokoro or an HTTP server
+says it, lips knows the mouth from the phonemes. `Readers` are several as one.
 """
 
 from __future__ import annotations
@@ -9,10 +10,11 @@ from collections.abc import Iterator, Sequence
 
 from drivers.text.espeak import REMEDY
 from drivers.text.http_voice import HttpReader
+from drivers.text.kokoro import KokoroReader
 from drivers.text.reading import USUAL, Delivery, EspeakReader, NoReader, Reader, Sentence, TextError, Voice, Word, find
 
 __all__ = [
-    "REMEDY", "USUAL", "Delivery", "EspeakReader", "HttpReader", "NoReader", "Reader", "Readers", "Sentence",
+    "REMEDY", "USUAL", "Delivery", "EspeakReader", "HttpReader", "KokoroReader", "NoReader", "Reader", "Readers", "Sentence",
     "TextError", "Voice", "Word",
 ]  # fmt: skip
 

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,12 @@ class Espeak:
             answer, pcm = self._ask(request)
         samples = np.frombuffer(pcm, np.int16)
         return Speech(samples, self.rate, [(t, p) for t, p in answer["phonemes"]], [(t, n) for t, n in answer["words"]])
+
+    def phonemes(self, texts: Sequence[str], voice: str) -> list[str]:
+        """The IPA of each text without its sound, compound sounds tied by ^. Raises EspeakError."""
+        request = {"ipa": [text.replace("\0", " ") for text in texts], "voice": voice}
+        with self._lock:
+            return list(self._ask(request)[0]["ipa"])
 
     def voices(self) -> list[tuple[str, list[str], str, int]]:
         """(name, languages, file, gender: 0 unknown, 1 male, 2 female) of each. Raises EspeakError."""

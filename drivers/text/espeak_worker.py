@@ -5,6 +5,7 @@ needs nothing but Python, so that it is up in a moment. It says hello with one J
 {"error": ...}. Then it reads one JSON object a line on stdin:
 
 {"voices": true} is answered by {"voices": [[name, languages, file, gender], ...]}
+{"ipa": [text, ...], "voice"} by {"ipa": [phonemes, ...]}, in IPA with compound sounds tied by ^
 {"text", "voice", "rate", "pitch", "range"} by {"samples", "phonemes": [[s, ipa], ...], "words": [[s, position], ...]},
     a position counting the characters before the word, and then that many samples, 16-bit, in the machine's byte order
 """
@@ -21,6 +22,7 @@ AUDIO_OUTPUT_SYNCHRONOUS, PHONEME_EVENTS, PHONEME_IPA, DONT_EXIT = 2, 1, 2, 0x80
 EVENT_END, EVENT_WORD, EVENT_PHONEME = 0, 1, 7
 PARAMETER_RATE, PARAMETER_PITCH, PARAMETER_RANGE = 1, 3, 4
 CHARS_UTF8 = 1
+IPA_TIED = 0x02 | 0x80 | ord("^") << 8  # espeak_TextToPhonemes: in IPA, with this character in compound sounds
 LIBRARIES = ("libespeak-ng.so.1", "libespeak-ng.1.dylib", "libespeak-ng.dll")
 
 
@@ -56,6 +58,7 @@ class Voice:
             raise OSError("espeak-ng finds no voice data")
         self.callback = Callback(self._collect)
         self.library.espeak_SetSynthCallback(self.callback)
+        self.library.espeak_TextToPhonemes.restype = ctypes.c_char_p
         self.library.espeak_ListVoices.restype = ctypes.POINTER(ctypes.POINTER(VoiceEntry))
 
     def _collect(self, wave, count, events) -> int:
@@ -81,10 +84,20 @@ class Voice:
             i += 1
         return found
 
+    def choose(self, voice: str) -> None:
+        """Raises ValueError on an unknown voice."""
+        if self.library.espeak_SetVoiceByName(voice.encode()) != 0:
+            raise ValueError(f"espeak-ng has no voice {voice!r}")
+
+    def ipa(self, text: str) -> str:
+        rest, found = ctypes.c_char_p(text.encode()), []
+        while rest.value:
+            part = self.library.espeak_TextToPhonemes(ctypes.byref(rest), CHARS_UTF8, IPA_TIED)
+            found.append(part.decode("utf8", "ignore") if part else "")
+        return " ".join(found)
+
     def say(self, request: dict) -> bytes:
-        """The samples; their times are left in `phonemes` and `words`. Raises ValueError on an unknown voice."""
-        if self.library.espeak_SetVoiceByName(request["voice"].encode()) != 0:
-            raise ValueError(f"espeak-ng has no voice {request['voice']!r}")
+        """The samples; their times are left in `phonemes` and `words`."""
         for parameter, key in ((PARAMETER_RATE, "rate"), (PARAMETER_PITCH, "pitch"), (PARAMETER_RANGE, "range")):
             self.library.espeak_SetParameter(parameter, int(request[key]), 0)
         self.samples: list[bytes] = []
@@ -129,6 +142,10 @@ def main() -> None:
             _answer({"voices": voice.voices()})
             continue
         try:
+            voice.choose(request["voice"])
+            if "ipa" in request:
+                _answer({"ipa": [voice.ipa(text) for text in request["ipa"]]})
+                continue
             sound = voice.say(request)
         except ValueError as e:
             _answer({"error": str(e)})

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from drivers.speech import audio
-from drivers.text import script
-from drivers.text.reading import PARAGRAPH, USUAL, Delivery, NoReader, Sentence, Voice, Word, find, prepared
+from drivers.text.reading import USUAL, Delivery, NoReader, Sentence, Voice, Word, find, pieces, prepared, silence
+from drivers.text.tags import Part
 
 RATE = 48_000  # Hz that its sound is brought to
 LONGEST_SOUND = 64_000_000  # bytes of one sentence
@@ -42,18 +42,19 @@ class HttpReader:
     def close(self) -> None:
         """Holds nothing open."""
 
-    def _sentences(self, text: str, how: Delivery, voice: Voice) -> Iterator[Sentence]:
-        for piece, paragraph in script.sentences(text):
-            if not script.speakable(piece):
+    def _sentences(self, parts: list[Part], how: Delivery, voice: Voice) -> Iterator[Sentence]:
+        for piece in pieces(parts):
+            if not piece.text:
+                yield silence(piece, RATE)
                 continue
-            sound = self._fetch(piece, voice.name, how.rate)
+            sound = self._fetch(piece.text, voice.name, how.rate)
             try:
                 x = audio.load(sound, RATE)
             except audio.AudioError as e:
                 raise NoReader(f"the voice at voice_url sent no sound ({e})") from e
-            rest = np.zeros(round(how.pause * (PARAGRAPH if paragraph else 1) * RATE), np.int16)
+            rest = np.zeros(round(how.pause * piece.pause * RATE), np.int16)
             samples = np.concatenate([np.rint(x * 32767).astype(np.int16), rest])
-            yield Sentence(piece, samples, RATE, None, spread(piece, len(x) / RATE))
+            yield Sentence(piece.text, samples, RATE, None, spread(piece.text, len(x) / RATE), piece.mood)
 
     def _fetch(self, text: str, voice: str, rate: float) -> bytes:
         body = {"model": self.model, "input": text, "voice": voice, "speed": rate, "response_format": "wav"}

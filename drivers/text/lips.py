@@ -18,13 +18,16 @@ WAKE = 4  # frames that the mouth wakes before the first phoneme
 JAW_SMOOTHING = np.hanning(7)[1:-1] / np.hanning(7)[1:-1].sum()  # over about 100 ms, for a jaw has mass
 
 
-def motions(phonemes: list[tuple[float, str]], samples: NDArray[np.int16], rate: int) -> list[Motion]:
+def motions(
+    phonemes: list[tuple[float, str]], samples: NDArray[np.int16], rate: int, shift: float = LABEL_SHIFT
+) -> list[Motion]:
     """Phoneme starts (s, IPA; each lasts until the next) and their sound -> motions at 50 Hz, weight on the mouth.
 
-    Times are seconds from the first sample; the last motion lies at the sound's end.
+    Times are seconds from the first sample; the last motion lies at the sound's end. shift: s that the starts lie after
+    the sound they are of.
     """
     frames = int(len(samples) / rate * FRAME_RATE) + 1
-    heard = articulation(phonemes, frames + AHEAD)
+    heard = articulation(phonemes, frames + AHEAD, shift)
     speech = heard.visemes[:, SIL] < 0.5
     voiced = np.convolve(speech, np.ones(2 * WAKE + 1), "same") > 0.5
     faces = Solver().solve(heard, voiced, levels(samples, rate, frames), frames)
@@ -33,13 +36,13 @@ def motions(phonemes: list[tuple[float, str]], samples: NDArray[np.int16], rate:
     return [Motion(time=f / FRAME_RATE, face=face, weight=weight.copy()) for f, face in enumerate(faces)]
 
 
-def articulation(phonemes: list[tuple[float, str]], frames: int) -> Articulation:
+def articulation(phonemes: list[tuple[float, str]], frames: int, shift: float = LABEL_SHIFT) -> Articulation:
     """What a perfect ear would hear: each viseme's share of each 20 ms, frame f's centre being f / 50 s."""
     share = np.zeros((frames, N_VISEMES), np.float32)
     closure = np.zeros(frames, np.float32)
     edges = (np.arange(frames + 1) - 0.5) / FRAME_RATE
     viseme = SIL
-    starts = [t - LABEL_SHIFT for t, _ in phonemes]
+    starts = [t - shift for t, _ in phonemes]
     for (_, ipa), start, end in zip(phonemes, starts, [*starts[1:], edges[-1]]):
         found = from_ipa(ipa) if ipa else SIL
         viseme = viseme if found is None else found

@@ -11,19 +11,19 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from drivers.text import lips, script
+from drivers.mood import Mood
+from drivers.text import lips, script, tags
 from drivers.text.espeak import Espeak, EspeakError
+from drivers.text.script import TextError
+from drivers.text.tags import Part
 from models.motion import Motion
 
+RATE = 22_050  # Hz of espeak-ng, before it has said so itself
 PARAGRAPH = 2.0  # a paragraph's pause, in pauses of a sentence
 WORDS_A_MINUTE = 165  # at rate 1
 DEFAULT = "en-us"
 ABSENT = 10.0  # s that a missing espeak-ng is not looked for again
 VARIANTS = {"": "", "+f3": ", female"}  # timbres of each espeak-ng voice that are offered; it has more of them
-
-
-class TextError(ValueError):
-    """A text that cannot be read aloud as asked; the message says why."""
 
 
 class NoReader(RuntimeError):
@@ -35,6 +35,7 @@ class Voice:
     id: str
     name: str
     language: str  # a tag such as en-us; "" for any
+    missing: str = ""  # what it lacks to speak, and the remedy; "" where it is ready
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,7 @@ class Sentence:
     rate: int  # Hz
     lips: tuple[Motion, ...] | None  # times from the first sample; None: the speech driver has to listen
     words: tuple[Word, ...]
+    mood: Mood | None = None  # asked for by a tag; None: as the session is
 
 
 class Reader(Protocol):
@@ -84,12 +86,40 @@ class Reader(Protocol):
     def close(self) -> None: ...
 
 
-def prepared(text: str) -> str:
-    """The text cleaned. Raises TextError where nothing of it can be said."""
-    text = script.clean(text)
-    if not script.speakable(text):
+def prepared(text: str) -> list[Part]:
+    """The text cleaned and cut at its tags. Raises TextError where nothing of it can be said, or on a wrong tag."""
+    parts = tags.parts(script.clean(text))
+    if not any(script.speakable(part.text) for part in parts):
         raise TextError("there is nothing to say: the text has no letter and no digit")
-    return text
+    return parts
+
+
+def without_tags(parts: Sequence[Part]) -> str:
+    return " ".join(part.text for part in parts)
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A sentence's text, or where that is empty a silence."""
+
+    text: str
+    pause: float  # in pauses of a sentence, after it; of a silence, s
+    mood: Mood | None
+
+
+def pieces(parts: Sequence[Part], longest: int = script.LONGEST) -> Iterator[Piece]:
+    """What is to be said, sentence by sentence, none longer than `longest` characters."""
+    for part in parts:
+        if part.pause:
+            yield Piece("", part.pause, part.mood)
+        for text, paragraph in script.sentences(script.clean(part.text), longest):
+            if script.speakable(text):
+                yield Piece(text, PARAGRAPH if paragraph else 1.0, part.mood)
+
+
+def silence(piece: Piece, rate: int) -> Sentence:
+    """A tag's pause; the mouth is shut in it."""
+    return Sentence("", np.zeros(round(piece.pause * rate), np.int16), rate, (), (), piece.mood)
 
 
 class EspeakReader:
@@ -112,8 +142,8 @@ class EspeakReader:
         return self._voices
 
     def read(self, text: str, how: Delivery = USUAL) -> Iterator[Sentence]:
-        text = prepared(text)
-        return self._sentences(text, how, self._voice_for(text, how.voice))
+        parts = prepared(text)
+        return self._sentences(parts, how, self._voice_for(without_tags(parts), how.voice))
 
     def close(self) -> None:
         self._espeak.close()
@@ -131,22 +161,24 @@ class EspeakReader:
             raise TextError(f"the voice {voice.id} does not read {writing.title()} letters; {readers[0].id} does")
         return voice
 
-    def _sentences(self, text: str, how: Delivery, voice: Voice) -> Iterator[Sentence]:
+    def _sentences(self, parts: list[Part], how: Delivery, voice: Voice) -> Iterator[Sentence]:
         speed = round(WORDS_A_MINUTE * how.rate)
         pitch = round(min(max(50 + 50 * math.log2(how.pitch), 0), 99))
-        for piece, paragraph in script.sentences(text):
-            if not script.speakable(piece):
+        for piece in pieces(parts):
+            if not piece.text:
+                yield silence(piece, self._espeak.rate or RATE)
                 continue
             try:
-                said = self._espeak.say(piece, voice.id, speed, pitch)
+                said = self._espeak.say(piece.text, voice.id, speed, pitch)
             except EspeakError as e:
                 raise NoReader(str(e)) from e
             seconds = len(said.samples) / said.rate
-            rest = np.zeros(round(how.pause * (PARAGRAPH if paragraph else 1) * said.rate), np.int16)
+            rest = np.zeros(round(how.pause * piece.pause * said.rate), np.int16)
             samples = np.concatenate([said.samples, rest])
             shut = [*said.phonemes, (seconds + lips.LABEL_SHIFT, "")]
             motions = tuple(lips.motions(shut, samples, said.rate))
-            yield Sentence(piece, samples, said.rate, motions, words(piece, said.words, seconds))
+            spoken = words(piece.text, said.words, seconds)
+            yield Sentence(piece.text, samples, said.rate, motions, spoken, piece.mood)
 
 
 def _offered(entries: Sequence[tuple[str, list[str], str, int]]) -> list[Voice]:

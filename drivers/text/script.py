@@ -24,6 +24,10 @@ SCRIPTS = {
 _BOTH = frozenset(["sr", "tk", "uz", "ku", "az"])
 
 
+class TextError(ValueError):
+    """A text that cannot be read aloud as asked; the message says why."""
+
+
 def clean(text: str) -> str:
     """Without control characters (espeak-ng takes some for commands), spaces in line, line ends kept."""
     text = unicodedata.normalize("NFC", text.encode("utf-8", "ignore").decode())
@@ -37,7 +41,7 @@ def speakable(text: str) -> bool:
     return any(unicodedata.category(c)[0] in "LN" for c in text)
 
 
-def sentences(text: str) -> Iterator[tuple[str, bool]]:
+def sentences(text: str, longest: int = LONGEST) -> Iterator[tuple[str, bool]]:
     """Pieces of a cleaned text in order, each with whether it ends a paragraph. Nothing but spaces is lost."""
     start = 0
     for match in _END.finditer(text):
@@ -45,8 +49,8 @@ def sentences(text: str) -> Iterator[tuple[str, bool]]:
         if match[0].startswith(".") and "\n" not in match[0] and _abbreviated(piece):
             continue
         start = match.end()
-        yield from _pieces(piece, match[0].count("\n") > 1)
-    yield from _pieces(text[start:], True)
+        yield from _pieces(piece, match[0].count("\n") > 1, longest)
+    yield from _pieces(text[start:], True, longest)
 
 
 def _abbreviated(piece: str) -> bool:
@@ -54,12 +58,12 @@ def _abbreviated(piece: str) -> bool:
     return bool(words) and (words[-1].lstrip("(\"'") in _ABBREVIATIONS or (len(words[-1]) == 1 and words[-1].isalpha()))
 
 
-def _pieces(sentence: str, paragraph: bool) -> Iterator[tuple[str, bool]]:
+def _pieces(sentence: str, paragraph: bool, longest: int) -> Iterator[tuple[str, bool]]:
     rest = " ".join(sentence.split())
-    while len(rest) > LONGEST:
-        cut = max(rest.rfind(mark, LONGEST // 3, LONGEST) for mark in (",", ";", ":", "，", "、"))
-        cut = cut if cut > 0 else rest.rfind(" ", LONGEST // 3, LONGEST)
-        cut = cut + 1 if cut > 0 else LONGEST
+    while len(rest) > longest:
+        cut = max(rest.rfind(mark, longest // 3, longest) for mark in (",", ";", ":", "，", "、"))
+        cut = cut if cut > 0 else rest.rfind(" ", longest // 3, longest)
+        cut = cut + 1 if cut > 0 else longest
         yield rest[:cut].strip(), False
         rest = rest[cut:].strip()
     if rest:

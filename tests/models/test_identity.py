@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from models import identity
-from models.onnx_inputs import keep_inputs
+from models.onnx_edit import keep_inputs
 
 PHOTOS = Path(__file__).resolve().parents[3] / "shared" / "testdata" / "photos"
 

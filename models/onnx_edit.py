@@ -1,4 +1,4 @@
-"""Drop inputs from an ONNX graph by editing its protobuf bytes; no `onnx` package is needed.
+"""Drop inputs of an ONNX graph, or add an output, by editing its protobuf bytes; no `onnx` package is needed.
 
 Some converters list a graph's inner tensors as its inputs too. Runtimes then demand values for them.
 Wire format: protobuf.dev/programming-guides/encoding; field numbers: onnx/onnx.proto.
@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 MODEL_GRAPH = 7  # ModelProto.graph
-GRAPH_INPUT = 11  # GraphProto.input
-VALUE_INFO_NAME = 1  # ValueInfoProto.name
+GRAPH_INPUT, GRAPH_OUTPUT = 11, 12  # GraphProto.input, output
+VALUE_INFO_NAME, VALUE_INFO_TYPE = 1, 2  # ValueInfoProto.name, type
+TENSOR_TYPE, ELEMENT_TYPE, FLOAT = 1, 1, 1  # TypeProto.tensor_type, its elem_type, DataType.FLOAT
 VARINT, FIXED64, LENGTH_DELIMITED, FIXED32 = 0, 1, 2, 5
 
 
@@ -73,3 +74,17 @@ def keep_inputs(model: bytes, names: set[str]) -> bytes:
     except IndexError:
         raise ValueError("the file ends too early") from None
     return bytes(out)
+
+
+def with_output(model: bytes, name: str) -> bytes:
+    """The ONNX file with the inner float tensor `name` as one more output.
+
+    A message that is there twice is merged by every reader of protobuf, so a graph of that one output is appended.
+    """
+
+    def field(number: int, payload: bytes) -> bytes:
+        return _encode_varint(number << 3 | LENGTH_DELIMITED) + _encode_varint(len(payload)) + payload
+
+    kind = field(TENSOR_TYPE, bytes([ELEMENT_TYPE << 3 | VARINT, FLOAT]))
+    value_info = field(VALUE_INFO_NAME, name.encode()) + field(VALUE_INFO_TYPE, kind)
+    return model + field(MODEL_GRAPH, field(GRAPH_OUTPUT, value_info))

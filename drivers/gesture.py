@@ -1,0 +1,180 @@
+"""Co-speech gestures: arms and hands that go along with the accents of what is said, and come back to rest.
+
+A phrase lifts the hands into one of a few held shapes, each accent in it is a small quick beat (McNeill 1992), its apex
+about 0.2 s after the syllable's peak and so within what viewers take for together (Leonard and Cummins 2011). Shapes
+and beats are turns from where the photo's arms rest, so that they fit arms that hang, are raised or lie on a table, and
+small enough not to reach the body. How free an arm is comes with the avatar; an arm that is not does not move at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drivers.noise import between, sway, uniform
+from drivers.prosody import MOST, Accent, Prosody
+from models.motion import GROUP, JOINT, JOINTS, N_JOINTS, Motion, compose_rotations
+
+F32 = NDArray[np.float32]
+DEGREE = np.pi / 180
+
+RISE, STAY, FALL = 0.42, 0.75, 0.80  # s: hands go up with the first accent, stay after the last, sink again
+BEAT_DOWN, BEAT_BACK = 0.13, 0.34  # s of a beat
+SHAPE, HAND, SIZE, DRIFT = range(340, 420, 20)  # streams of the seed
+HANDS = ("left", "right", "both", "both")  # that a phrase is accompanied by; both come twice as often as either
+FAINT = 0.25  # share of a phrase's other hand
+FINGERS = ("index", "middle", "ring", "pinky")
+
+FULL, SMALL, NONE = "full", "small", "none"  # how free an arm is: all of it, wrist and fingers, nothing
+
+
+@dataclass(frozen=True)
+class Stroke:
+    """Turns of the left arm from rest, in degrees, in the frame of the bone before; the right arm's mirror them.
+
+    shoulder: forwards, outwards; elbow: bent; wrist: bent back, palm up; curl and spread of the fingers.
+    """
+
+    shoulder: tuple[float, float] = (0.0, 0.0)
+    elbow: float = 0.0
+    wrist: tuple[float, float] = (0.0, 0.0)
+    curl: float = 0.0
+    spread: float = 0.0
+
+    def pose(self) -> F32:
+        """(55, 3) rad."""
+        turn = np.zeros((N_JOINTS, 3), np.float32)
+        forwards, outwards = self.shoulder
+        turn[JOINT["left_shoulder"]] = (-forwards, 0.0, outwards)
+        turn[JOINT["left_elbow"]] = (0.0, -self.elbow, 0.0)
+        back, up = self.wrist
+        turn[JOINT["left_wrist"]] = (up, 0.0, back)
+        for place, finger in enumerate(FINGERS):
+            for k, share in ((1, 1.0), (2, 0.8), (3, 0.5)):
+                turn[JOINT[f"left_{finger}{k}"]] = (0.0, 0.0, -share * self.curl)
+            turn[JOINT[f"left_{finger}1"], 1] = (1.2, 0.3, -0.6, -1.4)[place] * self.spread
+        return turn * np.float32(DEGREE)
+
+
+# what a phrase holds its hands in
+SHAPES: Mapping[str, Stroke] = {
+    "offer": Stroke((5, 3), 16, (4, 16), -8, 3),
+    "hold": Stroke((4, 0), 18, (6, 4), 6, 1),
+    "open": Stroke((3, 7), 12, (8, 10), -10, 5),
+    "pinch": Stroke((5, 1), 20, (8, -4), 16, 0),
+}
+# what an accent adds for a moment: the forearm drops a little, the hand follows
+BEATS: Mapping[str, Stroke] = {
+    "drop": Stroke((-2, 0), -7, (-9, 0), -4, 1),
+    "chop": Stroke((2, 0), -5, (-4, -5), -2, 0),
+    "push": Stroke((5, 2), -4, (10, 0), -6, 3),
+    "turn": Stroke((0, 2), -2, (-3, 14), -5, 3),
+}
+_SHAPE_POSES = {name: s.pose() for name, s in SHAPES.items()}
+_BEAT_POSES = {name: s.pose() for name, s in BEATS.items()}
+_LEFT = [j for j, name in enumerate(JOINTS) if name.startswith("left_") and (j >= 25 or 16 <= j <= 21)]
+_RIGHT = [JOINT[JOINTS[j].replace("left_", "right_")] for j in _LEFT]
+_SMALL = np.array([0.0 if "shoulder" in n or "elbow" in n else 0.35 if "wrist" in n else 0.8 for n in JOINTS])
+_MIRROR = np.array([1, -1, -1], np.float32)
+
+
+@dataclass(frozen=True)
+class Arms:
+    """What a driver knows about an avatar's arms."""
+
+    rest: F32  # (55, 3) where arms and hands rest, absolute
+    left: str = NONE  # FULL, SMALL or NONE
+    right: str = NONE
+
+    @property
+    def move(self) -> bool:
+        return self.left != NONE or self.right != NONE
+
+
+class Gesture:
+    """`onto` a motion: the accents of `prosody` turned into arms and hands. Depends on the accents alone."""
+
+    def __init__(self, arms: Arms, prosody: Prosody, seed: int = 0, strength: float = 1.0) -> None:
+        """strength: 0 none, 1 a calm speaker. Raises ValueError outside 0..1.5."""
+        self._arms, self._prosody, self._seed = arms, prosody, seed
+        self.set_strength(strength)
+
+    def set_strength(self, strength: float) -> None:
+        """Raises ValueError outside 0..1.5."""
+        if not 0 <= strength <= MOST:
+            raise ValueError(f"strength is {strength:g}; it must lie between 0 and {MOST:g}")
+        self._strength = strength
+
+    def onto(self, motion: Motion) -> Motion:
+        """The motion with arms and hands where they are at its moment; itself where no arm moves."""
+        if not self._arms.move or not self._strength:
+            return motion
+        turn = self._strength * self._turns(motion.time)
+        for side, joints in ((self._arms.left, _LEFT), (self._arms.right, _RIGHT)):
+            turn[joints] *= 0.0 if side == NONE else _SMALL[joints][:, None] if side == SMALL else 1.0
+        pose, weight = motion.pose.copy(), motion.weight.copy()
+        j = [*_LEFT, *_RIGHT]
+        pose[j] = compose_rotations(self._arms.rest[j], turn[j])
+        weight[[GROUP["arms"], GROUP["hands"]]] = 1
+        return replace(motion, pose=pose, weight=weight)
+
+    def _turns(self, time: float) -> F32:
+        """(55, 3) rad from rest, of arms and hands that are wholly free."""
+        turn = self._drift(time)
+        shapes: dict[int, float] = {}
+        for a in self._prosody.accents:
+            share = _window(time - a.time)
+            if share > 0:
+                shapes[a.phrase] = max(shapes.get(a.phrase, 0.0), share)
+            beat = _beat(time - a.time)
+            if beat > 0:
+                turn += self._of_hands(a.phrase, self._beat_of(a)) * np.float32(beat * (0.5 + 0.5 * a.size))
+        total = sum(shapes.values())
+        for phrase, share in shapes.items():
+            held = self._of_hands(phrase, self._shape_of(phrase))
+            turn += held * np.float32(share / max(total, 1.0) * between(0.7, 1.0, self._seed, SIZE, phrase))
+        return turn
+
+    def _shape_of(self, phrase: int) -> F32:
+        names = list(_SHAPE_POSES)
+        return _SHAPE_POSES[names[int(uniform(self._seed, SHAPE, phrase) * len(names))]]
+
+    def _beat_of(self, accent: Accent) -> F32:
+        names = list(_BEAT_POSES)
+        return _BEAT_POSES[names[int(uniform(self._seed, SHAPE + 1, accent.number) * len(names))]]
+
+    def _of_hands(self, phrase: int, left: F32) -> F32:
+        """A left arm's turns on the hands that the phrase uses."""
+        hands = HANDS[int(uniform(self._seed, HAND, phrase) * len(HANDS))]
+        out = np.zeros_like(left)
+        out[_LEFT] = left[_LEFT] * (FAINT if hands == "right" else 1.0)
+        out[_RIGHT] = left[_LEFT] * _MIRROR * (FAINT if hands == "left" else 1.0)
+        return out
+
+    def _drift(self, time: float) -> F32:
+        """Hands at rest are not of wax."""
+        turn = np.zeros((N_JOINTS, 3), np.float32)
+        for side, (wrist, joints) in enumerate((("left_wrist", _LEFT), ("right_wrist", _RIGHT))):
+            s = DRIFT + 6 * side
+            turn[JOINT[wrist], 0] = 0.8 * DEGREE * sway(self._seed, s, time, 0.07)
+            turn[JOINT[wrist], 2] = 0.6 * DEGREE * sway(self._seed, s + 2, time, 0.05)
+            turn[joints[3:], 2] += 1.0 * DEGREE * sway(self._seed, s + 4, time, 0.06)
+        return turn
+
+
+def _ease(x: float) -> float:
+    x = min(max(x, 0.0), 1.0)
+    return x**3 * (10 - 15 * x + 6 * x * x)
+
+
+def _window(age: float) -> float:
+    """0..1: how much an accent of `age` s holds the hands up."""
+    return _ease(age / RISE) * (1 - _ease((age - RISE - STAY) / FALL))
+
+
+def _beat(age: float) -> float:
+    """0..1 of a beat that began `age` s ago."""
+    return _ease(age / BEAT_DOWN) * (1 - _ease((age - BEAT_DOWN) / BEAT_BACK))
