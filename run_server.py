@@ -10,6 +10,10 @@ import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from drivers.mood import Mood
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before numba loads: idle kernels must not spin beside other work
 os.environ.setdefault("GLOG_minloglevel", "3")
@@ -47,6 +51,16 @@ def frame_rate(text: str) -> float:
     if not 1 <= fps <= 120:
         raise argparse.ArgumentTypeError(f"{text!r} is no frame rate; use a number from 1 to 120")
     return fps
+
+
+def mood(text: str) -> Mood:
+    from drivers.mood import Mood
+
+    name, _, strength = text.partition(":")
+    try:
+        return Mood(name, float(strength or 1))
+    except ValueError as e:
+        raise argparse.ArgumentTypeError(str(e)) from e
 
 
 def parser() -> argparse.ArgumentParser:
@@ -115,10 +129,14 @@ def _add_render(commands: argparse._SubParsersAction) -> None:
     render.add_argument("avatar", type=Path)
     what = render.add_mutually_exclusive_group(required=True)
     what.add_argument("--drive", type=Path, metavar="FILE", help="sound, video, motion npz or Live Link Face csv")
-    what.add_argument("--say", metavar="TEXT", help="say a text; needs espeak-ng")
+    what.add_argument("--say", metavar="TEXT", help="say a text; tags such as [happy] and [pause 1] (docs/http.md)")
     what.add_argument("--gesture", choices=("beat",), help="show how the arms move: both hands beat time for 6 s")
     render.add_argument("--voice", metavar="NAME", help="of --say: id, name or language (default: one that fits)")
     render.add_argument("--rate", type=float, metavar="X", help="of --say: 0.5 to 2.5 (default 1)")
+    render.add_argument("--mood", type=mood, metavar="NAME[:X]", help="such as happy:0.5 (default neutral)")
+    render.add_argument("--gesture-strength", type=float, default=1.0, metavar="X", help="nods, brows, hands: 0 to 1.5")
+    render.add_argument("--liveliness", type=float, default=1.0, metavar="X", help="blinks, gaze, sway: 0 to 1.5")
+    render.add_argument("--hands", type=Path, metavar="FILE.npz", help="arms and hands in the gestures' place (SMPL-X)")
     render.add_argument("-o", "--output", type=Path, required=True, metavar="OUT.mp4")
     render.add_argument(
         "--size", type=size, metavar="WxH", help="default: 512 pixels on the short side, the view's shape"
@@ -230,7 +248,9 @@ def run_render(args: argparse.Namespace) -> int:
         _need_file(args.drive, "drive")
         drive = args.drive
     device = args.device or "auto"
-    options = offline.Options(args.size, args.fps, args.background, args.reenact, args.seed, device)
+    life = {"gestures": args.gesture_strength, "liveliness": args.liveliness, "hands": args.hands}
+    life |= {"mood": args.mood} if args.mood else {}
+    options = offline.Options(args.size, args.fps, args.background, args.reenact, args.seed, device, **life)
     with _bar("rendering") as progress:
         result = offline.render(args.avatar, drive, args.output, options, progress)
     shape = f"{result.width}x{result.height}"

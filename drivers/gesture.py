@@ -8,7 +8,7 @@ small enough not to reach the body. How free an arm is comes with the avatar; an
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,19 +16,19 @@ from numpy.typing import NDArray
 
 from drivers.noise import between, sway, uniform
 from drivers.prosody import MOST, Accent, Prosody
-from models.motion import GROUP, JOINT, JOINTS, N_JOINTS, Motion, compose_rotations
+from models.motion import GROUP, JOINT, JOINT_GROUP, JOINTS, N_JOINTS, Motion, MotionTrack, compose_rotations
 
 F32 = NDArray[np.float32]
 DEGREE = np.pi / 180
 
 RISE, STAY, FALL = 0.42, 0.75, 0.80  # s: hands go up with the first accent, stay after the last, sink again
-BEAT_DOWN, BEAT_BACK = 0.13, 0.34  # s of a beat
+BEAT_DOWN, BEAT_BACK = 0.16, 0.34  # s of a beat
 SHAPE, HAND, SIZE, DRIFT = range(340, 420, 20)  # streams of the seed
 HANDS = ("left", "right", "both", "both")  # that a phrase is accompanied by; both come twice as often as either
 FAINT = 0.25  # share of a phrase's other hand
 FINGERS = ("index", "middle", "ring", "pinky")
 
-FULL, SMALL, NONE = "full", "small", "none"  # how free an arm is: all of it, wrist and fingers, nothing
+FREE, FORESHORTENED = "free", "foreshortened"  # an arm that moves wholly, one of which wrist and fingers do
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,11 @@ _SHAPE_POSES = {name: s.pose() for name, s in SHAPES.items()}
 _BEAT_POSES = {name: s.pose() for name, s in BEATS.items()}
 _LEFT = [j for j, name in enumerate(JOINTS) if name.startswith("left_") and (j >= 25 or 16 <= j <= 21)]
 _RIGHT = [JOINT[JOINTS[j].replace("left_", "right_")] for j in _LEFT]
-_SMALL = np.array([0.0 if "shoulder" in n or "elbow" in n else 0.35 if "wrist" in n else 0.8 for n in JOINTS])
+_NOTHING = np.zeros(N_JOINTS, np.float32)
+_SHARES = {  # of a gesture that each joint makes
+    FREE: np.ones(N_JOINTS, np.float32),
+    FORESHORTENED: np.array([0.35 * ("wrist" in n) + 0.8 * (j >= 25) for j, n in enumerate(JOINTS)], np.float32),
+}
 _MIRROR = np.array([1, -1, -1], np.float32)
 
 
@@ -86,12 +90,12 @@ class Arms:
     """What a driver knows about an avatar's arms."""
 
     rest: F32  # (55, 3) where arms and hands rest, absolute
-    left: str = NONE  # FULL, SMALL or NONE
-    right: str = NONE
+    left: str = ""  # FREE or FORESHORTENED; with any other word it does not move
+    right: str = ""
 
     @property
     def move(self) -> bool:
-        return self.left != NONE or self.right != NONE
+        return bool({self.left, self.right} & {FREE, FORESHORTENED})
 
 
 class Gesture:
@@ -114,7 +118,7 @@ class Gesture:
             return motion
         turn = self._strength * self._turns(motion.time)
         for side, joints in ((self._arms.left, _LEFT), (self._arms.right, _RIGHT)):
-            turn[joints] *= 0.0 if side == NONE else _SMALL[joints][:, None] if side == SMALL else 1.0
+            turn[joints] *= _SHARES.get(side, _NOTHING)[joints][:, None]
         pose, weight = motion.pose.copy(), motion.weight.copy()
         j = [*_LEFT, *_RIGHT]
         pose[j] = compose_rotations(self._arms.rest[j], turn[j])
@@ -163,6 +167,44 @@ class Gesture:
             turn[JOINT[wrist], 2] = 0.6 * DEGREE * sway(self._seed, s + 2, time, 0.05)
             turn[joints[3:], 2] += 1.0 * DEGREE * sway(self._seed, s + 4, time, 0.06)
         return turn
+
+
+class RecordedGestures:
+    """Arms and hands from motion tracks in the gestures' place, such as a gesture model's of each sentence."""
+
+    FADE = 0.4  # s in which a track takes over from rest, and gives way to it
+    KEPT = 16
+
+    def __init__(self, tracks: Sequence[tuple[float, MotionTrack]] = ()) -> None:
+        """tracks: media time each begins at."""
+        self._tracks = tuple(tracks)
+
+    def add(self, start: float, track: MotionTrack) -> None:
+        self._tracks = (*self._tracks[-self.KEPT :], (start, track))
+
+    def cut(self, time: float) -> None:
+        """Forget the tracks that begin after media time `time`, and end the one that plays."""
+        self._tracks = tuple((s, t) for s, t in self._tracks if s + t.time[-1] < time)
+
+    def set_strength(self, strength: float) -> None:
+        """A recording is what it is."""
+
+    def onto(self, motion: Motion) -> Motion:
+        for start, track in reversed(self._tracks):
+            age, last = motion.time - start, float(track.time[-1])
+            if track.time[0] - 1e-6 <= age <= last:
+                return self._placed(motion, track, age, min(age, last - age) / self.FADE)
+        return motion
+
+    @staticmethod
+    def _placed(motion: Motion, track: MotionTrack, age: float, nearness: float) -> Motion:
+        recorded = track.at(age)
+        pose, weight = motion.pose.copy(), motion.weight.copy()
+        for group in (GROUP["arms"], GROUP["hands"]):
+            if recorded.weight[group] > 0:
+                joints = group == JOINT_GROUP
+                pose[joints], weight[group] = recorded.pose[joints], recorded.weight[group] * _ease(nearness)
+        return replace(motion, pose=pose, weight=weight)
 
 
 def _ease(x: float) -> float:

@@ -75,7 +75,7 @@ MOODS: dict[str, _Look] = {
 }  # fmt: skip
 
 NEUTRAL = Mood("neutral")
-_MOUTH = FACE_GROUP == GROUP["mouth"]
+_MOUTH = GROUP["mouth"] == FACE_GROUP
 _SPINE = JOINT["spine3"]
 
 

@@ -102,7 +102,9 @@ class Prosody:
         moving = [(a, b) for a, b in near if b > 0]
         if not moving or not self._strength:
             return motion
-        nod, turn, brows = (self._strength * sum(getattr(a, k) * b for a, b in moving) for k in ("nod", "turn", "brows"))
+        nod, turn, brows = (
+            self._strength * sum(getattr(a, k) * b for a, b in moving) for k in ("nod", "turn", "brows")
+        )
         whole = np.array([_soft(nod, NOD), _soft(turn, TURN), 0.0], np.float32)
         pose, face, weight = motion.pose.copy(), motion.face.copy(), motion.weight.copy()
         for joint, share in ((NECK, 0.4), (HEAD, 0.6)):

@@ -122,7 +122,8 @@ def path(id: str, fetch: bool = False) -> Path:
 
 def _remedy(weight: Weight) -> str:
     offered = f" (from {weight.url})" if weight.url else ""
-    return f"run `python run_server.py weights --fetch{' ' + weight.set if weight.set else ''}`, or put the file{offered} at {cache_folder() / weight.file}"
+    command = f"python run_server.py weights --fetch {weight.set}".strip()
+    return f"run `{command}`, or put the file{offered} at {cache_folder() / weight.file}"
 
 
 # --- fetching
@@ -147,7 +148,7 @@ def _make(how: str, parts: list[bytes]) -> bytes:
 
 
 def fetch(ids: Iterable[str] | None = None, progress: Progress | None = None) -> list[Path]:
-    """Get the files of these ids and sets, all but optional sets by default, that are absent or damaged; -> their paths.
+    """Get the files of these ids and sets that are absent or damaged; -> their paths. Default: all but optional sets.
 
     Safe against other processes that do the same. WeightsError if some file cannot be had; the others are fetched
     nevertheless, unless the cause would stop them too.

@@ -14,7 +14,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from PIL import Image, UnidentifiedImageError
 
 from drivers.text import Reader
-from server import audio_socket, signalling, typed
+from server import audio_socket, manner, signalling, typed
 from server.config import Config
 from server.errors import Problem, not_found
 from server.gallery import SUFFIX, Gallery
@@ -57,6 +57,7 @@ class Api:
             web.get("/jobs/{id}", self.show_job), web.delete("/jobs/{id}", self.cancel_job),
             web.get("/jobs/{id}/events", self.job_events),
             web.post("/sessions", self.open_session), web.get("/sessions/{id}", self.show_session),
+            web.patch("/sessions/{id}", self.change_session),
             web.delete("/sessions/{id}", self.close_session), web.post("/sessions/{id}/speak", self.speak),
             web.get("/sessions/{id}/events", self.session_events),
             web.post("/sessions/{id}/interrupt", self.interrupt), web.get("/sessions/{id}/audio", self.audio),
@@ -186,6 +187,11 @@ class Api:
         session = self.sessions.get(request.match_info["id"])
         session.tokens.check_viewer(request)
         return web.json_response(session.state() | {"ice_servers": signalling.ice_servers(self.config)})
+
+    async def change_session(self, request: web.Request) -> web.Response:
+        session = self._owned(request)
+        manner.change(session.performer.life, await read_json(request), session.clock.now())
+        return web.json_response(session.state())
 
     async def close_session(self, request: web.Request) -> web.Response:
         await self.sessions.close_one(self._owned(request).id)

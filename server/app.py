@@ -57,14 +57,14 @@ def real_parts(config: Config) -> Parts:
     from avatar.build.worker import BuildJob
     from avatar.render import cpu
     from drivers.speech import SpeechDriver
-    from drivers.text import EspeakReader, HttpReader, Readers
+    from drivers.text import HttpReader, readers
     from models.weights import WeightsError
     from stage.performer import Speech, perform
 
-    readers: list[Reader] = [EspeakReader()]
+    own: list[Reader] = []
     if config.voice_url:
-        readers.insert(0, HttpReader(config.voice_url, config.voice_names, config.voice_model, config.voice_key))
-    reader = Readers(readers)
+        own.append(HttpReader(config.voice_url, config.voice_names, config.voice_model, config.voice_key))
+    reader = readers(own, Path(config.kokoro_voices) if config.kokoro_voices else None)
 
     def build(photo: Path, out: Path, name: str) -> Build:
         return BuildJob(photo, out, name=name)

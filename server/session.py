@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drivers.text import Delivery
+from server import manner
 from server.auth import Tokens
 from server.clock import MediaClock
 from server.encoder import AUDIO_FRAME, MIN_BITRATE, AudioEncoder, Encoded, VideoEncoder, default_bitrate
@@ -182,6 +183,7 @@ class Session:
             "can_speak": self.performer.can_speak, "microphone": self.microphone is not None,
             "bitrate": sum(self._targets.values()), "time": round(self.clock.now(), 3), "epoch": self.performer.epoch,
             "warnings": list(self.warnings), "error": self.error,
+            **manner.state(self.performer.life, self.clock.now()),
         }  # fmt: skip
 
     # ---- viewers --------------------------------------------------------------------------------------------

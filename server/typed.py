@@ -10,7 +10,7 @@ from typing import Any
 
 from aiohttp import web
 
-from drivers.text import USUAL, Delivery, NoReader, Reader, TextError
+from drivers.text import USUAL, Delivery, NoReader, Reader, TextError, Voice
 from server.config import Config
 from server.errors import Problem
 from server.limits import number, read_json
@@ -58,7 +58,12 @@ async def voices(reader: Reader | None) -> list[dict[str, str]]:
         found = await asyncio.to_thread(reader.voices) if reader else []
     except NoReader:
         found = []
-    return [{"id": v.id, "name": v.name, "language": v.language} for v in found]
+    return [_listed(voice) for voice in found]
+
+
+def _listed(voice: Voice) -> dict[str, str]:
+    missing = {"missing": voice.missing} if voice.missing else {}
+    return {"id": voice.id, "name": voice.name, "language": voice.language} | missing
 
 
 async def events(session: Session, request: web.Request) -> web.StreamResponse:

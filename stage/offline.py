@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from drivers.mood import NEUTRAL, Mood
 from models.motion import Motion, MotionTrack
 from stage import film
 
@@ -38,6 +39,10 @@ class Options:
     reenact: bool = False
     seed: int = 0
     device: str = "auto"  # that draws: auto, cpu or cuda
+    mood: Mood = NEUTRAL  # where a text's tags ask for no other
+    gestures: float = 1.0  # nods, brows and hands that go with speech, 0 to 1.5
+    liveliness: float = 1.0  # blinks, gaze, breath and sway, 0 to 1.5
+    hands: Path | None = None  # a motion npz whose arms and hands take the gestures' place
 
 
 @dataclass(frozen=True)
@@ -75,7 +80,8 @@ class _Drive:
     sound: Path | bytes | None
     fps: Fraction | None = None  # of a video
     size: tuple[int, int] | None = None  # of a video
-    voice: NDArray[np.float32] | None = None  # (n,) at 16 kHz, whose accents move head and brows
+    voice: NDArray[np.float32] | None = None  # (n,) at 16 kHz, whose accents move head, brows and hands
+    moods: tuple[tuple[float, Mood | None], ...] = ()  # s, what a text's sentences ask for
 
 
 def render(
@@ -129,9 +135,9 @@ def _rate(source: _Drive, options: Options) -> Fraction:
 
 
 def _performer(avatar: Avatar, source: _Drive, width: int, height: int, options: Options) -> Performer:
-    from drivers.idle import Idle
+    from drivers.gesture import RecordedGestures
     from drivers.mixer import Mixer
-    from drivers.prosody import Prosody
+    from stage.life import Life, arms_of
     from stage.performer import Performer
     from stage.picture import AvatarPicture
 
@@ -139,12 +145,19 @@ def _performer(avatar: Avatar, source: _Drive, width: int, height: int, options:
     background = "photo" if options.background == "alpha" else options.background
     absolute, device = options.reenact, options.device
     picture = AvatarPicture(avatar, width, height, view, background=background, absolute=absolute, device=device)
-    prosody = None
+    life = Life(options.seed, arms_of(avatar))
+    if options.hands is not None:
+        life.gesture = RecordedGestures([(0.0, MotionTrack.load(options.hands))])
+    life.set_gestures(options.gestures)
+    life.set_liveliness(options.liveliness)
+    life.moods.set(options.mood, -1.0)
     if source.voice is not None:
-        prosody = Prosody(options.seed)
-        prosody.push(source.voice, 0.0, True)
-    performer = Performer(picture, Idle(options.seed), Mixer(avatar.limits), prosody=prosody)
-    performer.drive(source.track)
+        life.hear(source.voice, 0.0, True)
+    for start, wanted in source.moods:
+        life.speak(start, wanted)
+    life.ended(source.seconds)
+    performer = Performer(picture, life, Mixer(avatar.limits))
+    performer.drive(source.track, lips=source.voice is not None)
     return performer
 
 
@@ -201,24 +214,26 @@ def _demonstrated(what: Demonstration, avatar: Avatar, options: Options) -> _Dri
 
 
 def _read_script(script: Script, options: Options) -> _Drive:
-    """Raises TextError where the text or the voice is unfit, NoReader where espeak-ng is absent."""
+    """Raises TextError where the text or the voice is unfit, NoReader where what reads is absent."""
     from drivers import speech
-    from drivers.text import Delivery, EspeakReader
+    from drivers.text import Delivery, readers
 
     if options.reenact:
         raise ValueError("--reenact needs a video of the photo's person, not a text")
-    reader = EspeakReader()
+    reader = readers()
     try:
         sentences = list(reader.read(script.text, Delivery(script.voice, script.rate)))
     finally:
         reader.close()
-    motions, start = [], 0.0
+    rate = next(s.rate for s in sentences if s.text)
+    motions, moods, start = [], [], 0.0
     for sentence in sentences:
         motions += [replace(m, time=start + m.time) for m in sentence.lips or ()]
+        moods.append((start, sentence.mood))
         start += len(sentence.samples) / sentence.rate
-    rate, samples = sentences[0].rate, np.concatenate([s.samples for s in sentences])
+    samples = np.concatenate([s.samples for s in sentences])
     voice = speech.resample(samples, rate)
-    return _Drive(_rising(motions), start, _wav(samples, rate), voice=voice)
+    return _Drive(_rising(motions), start, _wav(samples, rate), voice=voice, moods=tuple(moods))
 
 
 def _rising(motions: list[Motion]) -> MotionTrack:

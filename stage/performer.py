@@ -22,12 +22,12 @@ from numpy.typing import NDArray
 from drivers.text import USUAL, Delivery, NoReader, Reader, Sentence, TextError
 from models.motion import Motion, MotionTrack, interpolate_rotations
 from stage.captions import Caption, Captions
-from stage.sound import RATE, Resampler, SoundError, to_int16
+from stage.life import Life, arms_of
+from stage.sound import RATE, ClockKeeper, Resampler, SoundError, to_int16
 from stage.voice import Voice
 
 if TYPE_CHECKING:
     from avatar.asset import Avatar
-    from drivers.prosody import Prosody
 
 I16 = NDArray[np.int16]
 U8 = NDArray[np.uint8]
@@ -37,7 +37,7 @@ MAX_QUEUED = 600.0  # s of voice that may wait
 READ_AHEAD = 6.0  # s of typed text that are turned into voice before they are heard
 MAX_SCRIPTS = 16  # texts that may wait
 TEXT_LEAD = 0.06  # s from a first sentence to its sound: the lips are known, and go ahead of it
-DRIFT_QUIET, DRIFT_LOUD = 0.12, 0.4  # s a microphone may run ahead before quiet, before any, sound is left out
+BUNCH_QUIET, BUNCH_LOUD = 0.12, 0.4  # s a microphone may be ahead before quiet, before any, sound is left out
 QUIET = 300  # int16 amplitude
 
 
@@ -96,7 +96,8 @@ class Utterance:
 class Performer:
     """See the module's docstring. `speech` None: the performer is silent (and says so when asked to speak).
 
-    `reader`: reads typed text aloud; performers may share one. `prosody`: moves head and brows with what is said.
+    `idle`: what moves besides the lips; a Life knows moods, gestures and attention, too. `reader`: reads typed text
+    aloud; performers may share one.
     """
 
     def __init__(
@@ -106,15 +107,15 @@ class Performer:
         mixer: MotionMixer,
         speech: Speech | None = None,
         reader: Reader | None = None,
-        prosody: Prosody | None = None,
     ) -> None:
         self.picture, self._idle, self._mixer, self._speech, self._reader = picture, idle, mixer, speech, reader
-        self._prosody = prosody
+        self.life = idle if isinstance(idle, Life) else None
         self.delay = (speech.latency if speech else 0.0) + NET_MARGIN  # s from a live sample to its being heard
         self._voice = Voice()
         self._lips = Lips()
-        self._track: tuple[MotionTrack, float] | None = None
+        self._track: tuple[MotionTrack, float, bool] | None = None
         self._microphone: Resampler | None = None
+        self._keeper = ClockKeeper()
         self._captions = Captions()
         self._scripts: list[_Script] = []  # replaced, never changed: an interruption does not wait for a reader
         self._reading = threading.Lock()  # one thread reads on at a time
@@ -126,6 +127,11 @@ class Performer:
     @property
     def epoch(self) -> int:
         return self._voice.epoch
+
+    @property
+    def _now(self) -> float:
+        """Media time of the next sample to be heard, s."""
+        return self._voice.playhead / RATE
 
     @property
     def can_speak(self) -> bool:
@@ -161,7 +167,14 @@ class Performer:
             raise NoReader("this performer cannot read text")
         if len(self._scripts) >= MAX_SCRIPTS:
             raise SoundError(f"{MAX_SCRIPTS} texts are waiting already; interrupt first")
-        return self._say(self._reader.read(text, how), self._voice.epoch)
+        if self.life and not self.speaking(self._now):
+            self.life.expect(self._now)
+        try:
+            return self._say(self._reader.read(text, how), self._voice.epoch)
+        except Exception:
+            if self.life:
+                self.life.give_up(self._now)
+            raise
 
     def _say(self, sentences: Iterator[Sentence], epoch: int) -> Utterance:
         """Queue the first of the sentences, or all of them behind the texts that wait."""
@@ -200,6 +213,8 @@ class Performer:
                 raise
             if sentence is None:
                 self._scripts = [s for s in self._scripts if s is not script]
+                if self.life:
+                    self.life.ended(self._voice.end / RATE)
             else:
                 self._queue(sentence, script)
 
@@ -210,6 +225,8 @@ class Performer:
         lead = TEXT_LEAD if sentence.lips is not None else 2 * NET_MARGIN
         not_before = self._voice.playhead + round(lead * RATE)
         start, epoch = self._voice.append(voice, not_before, True, sentence.lips, script.epoch)
+        if epoch == script.epoch and self.life:
+            self.life.speak(start / RATE, sentence.mood)
         if epoch == script.epoch and sentence.words:
             self._captions.add(Caption.of(sentence, script.id, start / RATE), epoch)
         return start / RATE, len(voice) / RATE
@@ -222,12 +239,17 @@ class Performer:
         """The next chunk of a live microphone: (n,) int16, or float in -1..1. Heard `delay` s later."""
         self._need_speech()
         if self._microphone is None or self._microphone.rate != rate:
-            self._microphone = Resampler(rate)
+            self._microphone, self._keeper = Resampler(rate), ClockKeeper()
         voice = self._microphone.push(samples)
+        if not len(voice):
+            return
+        loud = int(np.abs(voice.astype(np.int32)).max()) > QUIET
+        if self.life:
+            self.life.microphone(loud, len(voice) / RATE, self._now)
         ahead = (self._voice.end - self._voice.playhead) / RATE - self.delay
-        loud = len(voice) and int(np.abs(voice.astype(np.int32)).max()) > QUIET
-        if not len(voice) or ahead > (DRIFT_LOUD if loud else DRIFT_QUIET):
-            return  # the microphone's clock runs fast, or its chunks came in a bunch after a stall
+        if ahead > (BUNCH_LOUD if loud else BUNCH_QUIET):
+            return  # chunks came in a bunch after a stall
+        voice = self._keeper.push(voice, ahead)
         late = self._voice.end < self._voice.playhead + round(0.02 * RATE)
         self._voice.append(voice, self._voice.playhead + round(self.delay * RATE) if late else 0, closed=False)
 
@@ -237,13 +259,16 @@ class Performer:
         self._scripts = []
         self._captions.cut(epoch)
         self._lips.cut(epoch)
-        if self._prosody is not None:
-            self._prosody.cut(self._voice.playhead / RATE)
+        if self.life:
+            self.life.cut(self._now)
         return epoch
 
-    def drive(self, track: MotionTrack | None, start: float = 0.0) -> None:
-        """Play recorded motion over idle and speech from media time `start` on; None stops."""
-        self._track = (track, start) if track is not None else None
+    def drive(self, track: MotionTrack | None, start: float = 0.0, lips: bool = False) -> None:
+        """Play recorded motion over idle and speech from media time `start` on; None stops.
+
+        lips: it is the mouth of what is said, in the place of the speech driver's.
+        """
+        self._track = (track, start, lips) if track is not None else None
 
     def voice(self, start: int, n: int) -> I16:
         """(n,) samples of the voice from media sample `start`, for the audio track; silence where nothing is said."""
@@ -280,8 +305,8 @@ class Performer:
         piece, epoch = self._voice.take(seconds)
         if piece is None:
             return 0
-        if self._prosody is not None:
-            self._prosody.push(piece.samples, piece.start / RATE, piece.begins)
+        if self.life:
+            self.life.hear(piece.samples, piece.start / RATE, piece.begins)
         if piece.lips is not None:
             start = piece.start / RATE
             return self._lips.add([replace(m, time=start + m.time, epoch=epoch) for m in piece.lips], epoch)
@@ -299,13 +324,14 @@ class Performer:
         epoch = self._voice.epoch
         silent = Motion(time, epoch)  # weighs nothing; keeps each layer in its place
         idle = replace(self._idle.motion(time), epoch=epoch)
-        if self._prosody is not None:
-            idle = self._prosody.onto(idle)
-        recorded = silent
+        recorded, lips = silent, self._lips.at(time)
         if self._track is not None:
-            track, start = self._track
-            recorded = track.at(time - start)
-        return self._mixer.mix(time, [idle, self._lips.at(time) or silent, recorded])
+            track, start, mouth = self._track
+            driven = track.at(time - start)
+            recorded, lips = (silent, driven) if mouth else (driven, lips)
+        if lips is not None and self.life:
+            lips = self.life.under(replace(lips, time=time))
+        return self._mixer.mix(time, [idle, lips or silent, recorded])
 
     def frame(self, time: float, out: U8) -> Motion:
         """Draw media time `time` into out, (height * 3 / 2, width) uint8 I420, and return the motion drawn.
@@ -400,10 +426,8 @@ def perform(
     device: str = "auto",
 ) -> Performer:
     """A performer of an avatar with the real drivers: drivers.speech.SpeechDriver() for one that speaks."""
-    from drivers.idle import Idle
     from drivers.mixer import Mixer
-    from drivers.prosody import Prosody
     from stage.picture import AvatarPicture
 
     picture = AvatarPicture(avatar, width, height, view, threads, device=device)
-    return Performer(picture, Idle(seed), Mixer(avatar.limits), speech, reader, Prosody(seed))
+    return Performer(picture, Life(seed, arms_of(avatar)), Mixer(avatar.limits), speech, reader)

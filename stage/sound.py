@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -97,6 +98,57 @@ def _joined(frames: list[Any]) -> I16:
     """Packed mono s16 frames -> (n,); their buffers may be longer than their samples."""
     parts = [f.to_ndarray().reshape(-1)[: f.samples] for f in frames]
     return np.concatenate(parts) if parts else np.empty(0, np.int16)
+
+
+class ClockKeeper:
+    """Chunks of a live microphone at RATE, stretched or squeezed by a hair, so that they last as long as ours do.
+
+    Two sound cards differ by up to some 200 ppm: 0.12 s in ten minutes, which would pile up, or run dry. How far the
+    microphone is ahead is averaged over AVERAGE s, the more a chunk is late the less it says (networks only delay), and
+    the pace follows so that a lead is worked off in SETTLE s: 200 ppm stand as a lead of 2 ms. Changes of pace stay
+    below MOST, far less than is heard. Interpolation is Catmull and Rom's cubic.
+    """
+
+    AVERAGE, SETTLE, MOST = 4.0, 10.0, 1e-3  # s, s, share
+    STEP = 0.08  # s from the average beyond which a lead tells of a stall rather than of the pace
+
+    def __init__(self) -> None:
+        self._past = np.zeros(3, np.float32)
+        self._at = 1.0  # where the next sample is read, in samples from the first of `_past`
+        self._aim: float | None = None  # s that the microphone was ahead by at first
+        self._ahead = 0.0
+        self._heard = 0.0
+
+    @property
+    def pace(self) -> float:
+        """Share by which sound is squeezed now; above 0 the microphone is too fast."""
+        return float(np.clip((self._ahead - (self._aim or 0.0)) / self.SETTLE, -self.MOST, self.MOST))
+
+    def push(self, chunk: I16, ahead: float) -> I16:
+        """(n,) samples, before which `ahead` s more are known than are needed -> about n."""
+        seconds = len(chunk) / RATE
+        self._watch(ahead, seconds)
+        x = np.concatenate([self._past, chunk.astype(np.float32)])
+        step = 1 + self.pace
+        count = max(0, math.ceil((len(x) - 2 - self._at) / step))
+        at = self._at + step * np.arange(count)
+        whole = at.astype(np.int64)
+        t = (at - whole).astype(np.float32)
+        a, b, c, d = (x[whole + k] for k in (-1, 0, 1, 2))
+        y = b + 0.5 * t * (c - a + t * (2 * a - 5 * b + 4 * c - d + t * (3 * (b - c) + d - a)))
+        kept = len(x) - 3
+        self._past, self._at = x[kept:], self._at + step * count - kept
+        return np.rint(np.clip(y, -32768, 32767)).astype(np.int16)
+
+    def _watch(self, ahead: float, seconds: float) -> None:
+        self._heard += seconds
+        if self._aim is None or abs(ahead - self._ahead) > self.STEP:
+            self._ahead, self._aim, self._heard = ahead, ahead, 0.0  # it begins, or began again after a stall
+            return
+        k = min(seconds / min(self._heard, self.AVERAGE), 1.0)
+        self._ahead += k * (ahead - self._ahead)
+        if self._heard < self.AVERAGE:
+            self._aim = self._ahead
 
 
 class Decimator:

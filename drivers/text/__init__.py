@@ -7,15 +7,16 @@ says it, lips knows the mouth from the phonemes. `Readers` are several as one.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
-from drivers.text.espeak import REMEDY
+from drivers.text.espeak import REMEDY, Espeak
 from drivers.text.http_voice import HttpReader
 from drivers.text.kokoro import KokoroReader
 from drivers.text.reading import USUAL, Delivery, EspeakReader, NoReader, Reader, Sentence, TextError, Voice, Word, find
 
 __all__ = [
-    "REMEDY", "USUAL", "Delivery", "EspeakReader", "HttpReader", "KokoroReader", "NoReader", "Reader", "Readers", "Sentence",
-    "TextError", "Voice", "Word",
+    "REMEDY", "USUAL", "Delivery", "EspeakReader", "HttpReader", "KokoroReader", "NoReader", "Reader", "Readers",
+    "Sentence", "TextError", "Voice", "Word", "readers",
 ]  # fmt: skip
 
 
@@ -26,30 +27,39 @@ class Readers:
         self._readers = list(readers)
 
     def voices(self) -> list[Voice]:
-        """Raises NoReader where none is there, with the last one's reason."""
-        return [voice for _, voices in self._there() for voice in voices]
+        """The default first; those that lack something last. Raises NoReader where none is there, and says why."""
+        there, reason = self._there()
+        if not there:
+            raise reason
+        return sorted((voice for _, voices in there for voice in voices), key=lambda voice: bool(voice.missing))
 
     def read(self, text: str, how: Delivery = USUAL) -> Iterator[Sentence]:
         """Raises TextError or NoReader."""
-        there = self._there()
-        if how.voice:
+        there, reason = self._there()
+        if how.voice and there:
             wanted = find([v for _, voices in there for v in voices], how.voice)
-            reader = next(reader for reader, voices in there if wanted in voices)
-        else:
-            reader = there[0][0]
-        return reader.read(text, how)
+            return next(reader for reader, voices in there if wanted in voices).read(text, how)
+        ready = next((reader for reader, voices in there if not voices[0].missing), None)
+        if ready is None:
+            raise reason
+        return ready.read(text, how)
 
     def close(self) -> None:
         for reader in self._readers:
             reader.close()
 
-    def _there(self) -> list[tuple[Reader, list[Voice]]]:
-        there, reason = [], NoReader(f"no voice is set up; {REMEDY}")
+    def _there(self) -> tuple[list[tuple[Reader, list[Voice]]], NoReader]:
+        """The readers that have something to say about themselves, and the first reason why one has not."""
+        there, reasons = [], []
         for reader in self._readers:
             try:
                 there.append((reader, reader.voices()))
             except NoReader as e:
-                reason = e
-        if not there:
-            raise reason
-        return there
+                reasons.append(e)
+        return there, reasons[0] if reasons else NoReader(f"no voice is set up; {REMEDY}")
+
+
+def readers(first: Sequence[Reader] = (), kokoro_voices: Path | None = None) -> Readers:
+    """All that there are, `first` before them; the first that is ready is the default."""
+    espeak = Espeak()
+    return Readers([*first, EspeakReader(espeak), KokoroReader(kokoro_voices, espeak)])

@@ -85,9 +85,13 @@ class Voice:
         return found
 
     def choose(self, voice: str) -> None:
-        """Raises ValueError on an unknown voice."""
-        if self.library.espeak_SetVoiceByName(voice.encode()) != 0:
-            raise ValueError(f"espeak-ng has no voice {voice!r}")
+        """By its name, or by its language tag, with a variant after a plus. Raises ValueError on an unknown voice."""
+        tag, plus, variant = voice.partition("+")
+        files = (file + plus + variant for _, languages, file, _ in self.voices() if languages[:1] == [tag])
+        for name in (voice, *files):
+            if self.library.espeak_SetVoiceByName(name.encode()) == 0:
+                return
+        raise ValueError(f"espeak-ng has no voice {voice!r}")
 
     def ipa(self, text: str) -> str:
         rest, found = ctypes.c_char_p(text.encode()), []

@@ -23,7 +23,19 @@ from numpy.typing import NDArray
 from drivers.text import lips, script
 from drivers.text.espeak import Espeak, EspeakError
 from drivers.text.reading import (
-    USUAL, Delivery, NoReader, Piece, Sentence, TextError, Voice, Word, find, pieces, prepared, silence, without_tags,
+    USUAL,
+    Delivery,
+    NoReader,
+    Piece,
+    Sentence,
+    TextError,
+    Voice,
+    Word,
+    find,
+    pieces,
+    prepared,
+    silence,
+    without_tags,
 )  # fmt: skip
 from drivers.text.tags import Part
 from models import weights
@@ -56,7 +68,7 @@ _SOUNDS = {"A": "eɪ", "I": "aɪ", "O": "oʊ", "Q": "əʊ", "W": "aʊ", "Y": "ɔ
 _SILENT = frozenset(';:,.!?—…"()“” ')
 # the net's vocabulary, letter by letter from number 1; · where a number has no letter
 _VOCABULARY = (
-    ";:,.!?··—…\"()“” \u0303ʣʥʦʨᵝꭧAI·····O·Q·ST··W·Yᵊabcdef·hijklmnopqrstuvwxyzɑɐɒæ··βɔɕç·ɖðʤə·ɚɛɜ·"
+    ';:,.!?··—…"()“” \u0303ʣʥʦʨᵝꭧAI·····O·Q·ST··W·Yᵊabcdef·hijklmnopqrstuvwxyzɑɐɒæ··βɔɕç·ɖðʤə·ɚɛɜ·'
     "·ɟ·ɡ······ɥ·ɨɪʝ······ɯɰŋɳɲɴø·ɸθœ··ɹ·ɾɻ·ʁɽʂʃʈʧ·ʊʋ·ʌɣɤ·χʎ···ʒʔ·······ˈˌː···ʰ·ʲ····↓·→↗↘···ᵻ"
 )
 TOKEN = {letter: k for k, letter in enumerate(_VOCABULARY, 1) if letter != "·"}
@@ -111,21 +123,23 @@ def load_styles(path: Path) -> dict[str, NDArray[np.float32]]:
 class KokoroReader:
     """voices: an npz of more voices, such as the publisher's voices-v1.0.bin; None: those of the manifest."""
 
-    def __init__(self, voices: Path | None = None) -> None:
+    def __init__(self, voices: Path | None = None, espeak: Espeak | None = None) -> None:
         self._file = voices
-        self._espeak = Espeak()
+        self._espeak = espeak or Espeak()
         self._lock = threading.Lock()
         self._net: Net | None = None
 
     def voices(self) -> list[Voice]:
-        """Where weights are absent one entry says so."""
+        """Where something is absent one entry says so."""
         try:
             _, file = self._files()
+            if self._file:
+                load_styles(self._file)
+            self._espeak.phonemes([], "en-us")
             with np.load(file, allow_pickle=False) as styles:
-                names = sorted(styles.files)
-        except (WeightsError, OSError, ValueError, zipfile.BadZipFile) as e:
+                return [_voice(name) for name in sorted(styles.files)]
+        except (WeightsError, NoReader, EspeakError) as e:
             return [Voice("kokoro", "Kokoro", "en-us", str(e))]
-        return [_voice(name) for name in names]
 
     def read(self, text: str, how: Delivery = USUAL) -> Iterator[Sentence]:
         parts = prepared(text)

@@ -125,8 +125,8 @@ def silence(piece: Piece, rate: int) -> Sentence:
 class EspeakReader:
     """espeak-ng: small, quick, many languages, a robot's timbre; the times of its phonemes are exact."""
 
-    def __init__(self) -> None:
-        self._espeak = Espeak()
+    def __init__(self, espeak: Espeak | None = None) -> None:
+        self._espeak = espeak or Espeak()
         self._voices: list[Voice] | None = None
         self._absent: tuple[float, str] = (-math.inf, "")  # when it was found to be missing, and why
 

@@ -88,7 +88,7 @@ def test_it_says_mouth_closed_lids_gaze_head_and_torso_and_leaves_the_limbs_alon
 
 
 def test_style_switches_parts_off():
-    still = Idle(1, Style(blinks_per_minute=0, gaze=0, head=0, breath=0))
+    still = Idle(1, Style(blinks_per_minute=0, gaze=0, head=0, breath=0, stance=0))
     for t in np.arange(0, 60, 0.37):
         m = still.motion(t)
         assert not m.pose.any() and m.face.max() < 0.01

@@ -171,6 +171,15 @@ def test_rate_and_pitch_are_heard(espeak):
     assert period(said(pitch=1.8)) < period(said()) < period(said(pitch=0.6))
 
 
+def test_every_voice_that_is_offered_speaks(espeak):
+    """British English and French (France) go by other names in espeak-ng than their tags."""
+    program = Espeak()
+    try:
+        assert all(len(program.phonemes(["go"], voice.id)) == 1 for voice in espeak.voices())
+    finally:
+        program.close()
+
+
 def test_voices_are_found_by_id_name_and_language(espeak):
     voices = espeak.voices()
     assert voices[0].id == "en-us" and len({v.id for v in voices}) == len(voices) > 50

@@ -177,7 +177,16 @@ def test_the_projects_manifest_names_all_that_is_needed():
         "stlpips_vgg",
         "face_identity_sface",
         "face_detector_yunet",
+        "kokoro",
+        "kokoro_voices",
     }
+    assert {w.id for w in weights.chosen()} == set(weights.manifest()) - {"kokoro", "kokoro_voices"}
+    assert [w.id for w in weights.chosen(["voice", "kokoro"])] == ["kokoro", "kokoro_voices"]
+
+
+def test_a_set_is_no_entry_s_name():
+    with pytest.raises(WeightsError, match="another entry's id"):
+        parse_manifest(page(ENTRY, {**ENTRY, "id": "other", "file": "other.bin", "set": ENTRY["id"]}))
 
 
 def test_the_users_of_the_weights_name_them():

@@ -55,6 +55,26 @@ def test_a_microphone_is_heard_after_the_delay_with_lips_in_step(rate: int) -> N
     assert np.abs(heard - seen).max() <= 0.021
 
 
+@pytest.mark.parametrize("ppm", [-300, -200, 200, 300])
+def test_ten_minutes_of_a_microphone_whose_clock_is_off(ppm: float) -> None:
+    """Chunks as a network brings them, late by up to some 20 ms: the buffer neither grows nor runs dry, no seam."""
+    p = scripted_performer()
+    random, n, rate = np.random.default_rng(4), 960, RATE * (1 + ppm * 1e-6)
+    due, sent, ahead, heard = 0.0, 0, [], []
+    for k in range(600 * 50):
+        while due <= k * 0.02:
+            wave = 8000 * np.sin(2 * np.pi * 440 * (sent + np.arange(n)) / RATE)
+            p.push_audio(wave.astype(np.int16), RATE)
+            sent += n
+            due = max(due, (sent + n) / rate + abs(random.normal(0, 0.008)))
+        ahead.append((p._voice.end - p._voice.playhead) / RATE - p.delay)
+        heard.append(p.voice(k * 960, 960))
+    assert min(ahead[500:]) > -0.07 and max(ahead[500:]) < 0.07, "uncorrected, it would be 0.12 to 0.18 s off"
+    assert abs(np.mean(ahead[-1500:]) - np.mean(ahead[500:2000])) < 0.015
+    sound = np.concatenate(heard)[RATE:].astype(float)
+    assert np.abs(np.diff(sound)).max() < 480, "a tone of 440 Hz moves 461 a sample; a seam would jump"
+
+
 def test_an_interruption_silences_voice_and_lips() -> None:
     p = scripted_performer()
     p.speak(np.full(5 * RATE, 0.5, np.float32), RATE)

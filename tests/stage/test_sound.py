@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stage.sound import RATE, Decimator, Resampler, SoundError, load, to_int16
+from stage.sound import RATE, ClockKeeper, Decimator, Resampler, SoundError, load, to_int16
 
 SPEECH = Path(__file__).resolve().parents[3] / "shared" / "testdata" / "speech"
 
@@ -104,3 +104,33 @@ def test_decimator_in_chunks_equals_at_once_and_keeps_the_passband() -> None:
 def test_decimator_rejects_what_would_alias() -> None:
     y = Decimator().push(to_int16(tone(12_000, 0.5, RATE)))
     assert np.abs(y[100:]).max() < 0.5 * 10 ** (-40 / 20)
+
+
+def test_a_microphone_on_time_is_heard_unchanged_and_all_of_it():
+    x = np.round(16000 * tone(1000, 2.0, RATE)).astype(np.int16)
+    keeper, sizes = ClockKeeper(), [0, 1, 2, 3, 957, 960, 1920, 50_000, 42_157]
+    parts, at = [], 0
+    for n in sizes:
+        parts.append(keeper.push(x[at : at + n], 0.02))
+        at += n
+    y = np.concatenate(parts)
+    assert len(x) - 3 <= len(y) <= len(x) and keeper.pace == 0
+    np.testing.assert_array_equal(y[2:], x[: len(y) - 2])
+
+
+def test_a_stall_is_not_taken_for_the_pace():
+    keeper, chunk = ClockKeeper(), np.zeros(960, np.int16)
+    for _ in range(500):
+        keeper.push(chunk, 0.01)
+    keeper.push(chunk, 0.3)
+    assert keeper.pace == 0
+
+
+@pytest.mark.parametrize("lead", [0.05, -0.05])
+def test_a_lead_is_worked_off_slower_than_is_heard(lead):
+    keeper, chunk, ahead = ClockKeeper(), np.zeros(960, np.int16), 0.0
+    for k in range(4000):
+        n = len(keeper.push(chunk, ahead + lead * min(max(k - 500, 0) / 500, 1)))
+        ahead += (n - 960) / RATE
+        assert abs(keeper.pace) <= ClockKeeper.MOST
+    assert abs(ahead + lead) < 0.005

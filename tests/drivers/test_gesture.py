@@ -1,0 +1,155 @@
+"""Hands go along with accents: in time, smoothly, never into the body, small where an arm is not free, home again."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from drivers.gesture import (
+    _LEFT,
+    _MIRROR,
+    _RIGHT,
+    BEATS,
+    FORESHORTENED,
+    FREE,
+    SHAPES,
+    Arms,
+    Gesture,
+    RecordedGestures,
+    Stroke,
+)  # fmt: skip
+from drivers.prosody import LAG
+from models import body
+from models.motion import GROUP, JOINT, Motion, MotionTrack, compose_rotations, matrix_from_axis_angle
+from models.skinning import Poser
+from tests.drivers.test_prosody import heard, syllables
+
+DOWN = {"left_shoulder": (0, 0, -1.15), "right_shoulder": (0, 0, 1.15)}
+BENT = DOWN | {"left_elbow": (0, -1.7, 0), "right_elbow": (0, 1.7, 0)}
+RAISED = DOWN | {"right_shoulder": (-1.2, 0.2, 0.35), "right_elbow": (0, 1.9, 0)}
+RESTS = {"down": DOWN, "bent": BENT, "raised": RAISED}
+
+
+def rest(turns):
+    pose = np.zeros((55, 3), np.float32)
+    for name, turn in turns.items():
+        pose[JOINT[name]] = turn
+    return pose
+
+
+def angles(gesture, times):
+    """(times, 55) degrees between each joint and its rest."""
+    start = matrix_from_axis_angle(gesture._arms.rest)
+    poses = np.array([gesture.onto(Motion(t)).pose for t in times])
+    turn = np.einsum("jab,tjcb->tjac", start, matrix_from_axis_angle(poses))
+    return np.degrees(np.arccos(np.clip((np.trace(turn, axis1=2, axis2=3) - 1) / 2, -1, 1)))
+
+
+def test_hands_rise_with_the_first_accent_and_come_home_after_the_last():
+    g = Gesture(Arms(rest(BENT), FREE, FREE), heard(syllables([1.0, 1.6, 2.2], 8.0)), seed=3)
+    times = np.arange(0, 8, 1 / 60)
+    elbow = angles(g, times)[:, [JOINT["left_elbow"], JOINT["right_elbow"]]].max(1)
+    assert elbow[times < 1.0].max() < 0.5 and elbow[times > 5.0].max() < 0.5
+    assert 8 < elbow[(times > 1.3) & (times < 2.6)].max() < 25
+
+
+def test_a_beat_has_its_apex_just_after_the_syllable():
+    g = Gesture(Arms(rest(BENT), FREE, FREE), heard(syllables([1.0, 1.8, 2.6], 6.0)), seed=1)
+    times = np.arange(2.5, 3.2, 1 / 240)
+    wrists = angles(g, times)[:, [JOINT["left_wrist"], JOINT["right_wrist"]]]
+    speed = np.abs(np.diff(wrists, axis=0)).max(1) * 240
+    stroke = times[:-1][speed > 0.5 * speed.max()]
+    assert 2.6 + LAG < stroke.min() < 2.8 and stroke.max() < 3.0
+
+
+def test_movements_are_smooth_however_much_is_accented():
+    g = Gesture(Arms(rest(RAISED), FREE, FREE), heard(syllables(list(np.arange(0.3, 9, 0.5)), 10.0)), 2, strength=1.5)
+    turned = angles(g, np.arange(0, 14, 1 / 120))
+    assert np.abs(np.diff(turned, axis=0)).max() < 1.8 and turned.max() < 45  # degrees a 120th of a second
+
+
+@pytest.mark.parametrize(("kinds", "still"), [(("", "pair"), "both"), ((FREE, ""), "right"), (("", FREE), "left")])
+def test_an_arm_that_is_not_free_does_not_move(kinds, still):
+    g = Gesture(Arms(rest(RAISED), *kinds), heard(syllables([1.0, 1.7], 4.0)))
+    motion = Motion(1.6)
+    moved = g.onto(motion)
+    if still == "both":
+        assert moved is motion
+        return
+    joints = _LEFT if still == "left" else _RIGHT
+    np.testing.assert_allclose(moved.pose[joints], g._arms.rest[joints], atol=1e-5)
+    assert moved.weight[GROUP["arms"]] == 1
+
+
+def test_a_foreshortened_arm_moves_wrist_and_fingers_a_little():
+    voice = heard(syllables([1.0, 1.7, 2.4], 5.0))
+    turned = angles(Gesture(Arms(rest(BENT), FORESHORTENED, FORESHORTENED), voice, 5), np.arange(1, 4, 0.05))
+    assert turned[:, [JOINT[f"{s}_{j}"] for s in ("left", "right") for j in ("shoulder", "elbow")]].max() < 0.1
+    assert 1 < turned[:, [JOINT["left_wrist"], JOINT["right_wrist"]]].max() < 9
+
+
+def test_it_is_the_same_for_a_seed_and_nothing_at_strength_0():
+    voice, arms = heard(syllables([1.0, 1.7, 2.4], 5.0)), Arms(rest(BENT), FREE, FREE)
+    poses = [Gesture(arms, voice, seed).onto(Motion(1.9)).pose for seed in (1, 1, 2)]
+    np.testing.assert_array_equal(poses[0], poses[1])
+    assert np.abs(poses[0] - poses[2]).max() > 0.01
+    motion = Motion(1.9)
+    assert Gesture(arms, voice, 1, strength=0).onto(motion) is motion
+    with pytest.raises(ValueError, match="strength"):
+        Gesture(arms, voice, 1, strength=2)
+
+
+@pytest.fixture(scope="module")
+def human():
+    """A pose -> how deep (m) the deepest vertex of hands and forearms lies inside trunk, head or thighs."""
+    model = body.load()
+    poser, size = Poser(model.skinned()), model.expression_dirs.shape[2]
+    weights = model.weights
+    limb = [j for j in (*_LEFT, *_RIGHT) if j >= 18]
+    hands = np.flatnonzero(weights[:, limb].sum(1) > 0.9)[::7]
+    others = [JOINT[n] for n in ("pelvis", "spine1", "spine2", "spine3", "neck", "head", "left_hip", "right_hip")]
+    trunk = weights[:, others].sum(1) > 0.6
+    faces = model.faces[trunk[model.faces].all(1)]
+
+    def depth(pose):
+        from scipy.spatial import cKDTree
+
+        v = poser(pose, np.zeros(size, np.float32), np.zeros(3, np.float32)).astype(float)
+        corners = v[faces]
+        centres = corners.mean(1)
+        normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+        normals /= np.linalg.norm(normals, axis=1, keepdims=True) + 1e-12
+        away, nearest = cKDTree(centres).query(v[hands])
+        behind = ((centres[nearest] - v[hands]) * normals[nearest]).sum(1)
+        return float(behind[away < 0.08].max(initial=-1.0))
+
+    return depth
+
+
+@pytest.mark.parametrize("name", RESTS)
+def test_no_gesture_reaches_into_the_body(name, human):
+    start = rest(RESTS[name])
+    assert human(start) < 0.002
+    deepest = -1.0
+    for shape, beat in itertools.product(SHAPES.values(), (Stroke(), *BEATS.values())):
+        turn = np.float32(1.5) * (shape.pose() + beat.pose())
+        turn[_RIGHT] = turn[_LEFT] * _MIRROR
+        pose, j = start.copy(), [*_LEFT, *_RIGHT]
+        pose[j] = compose_rotations(start[j], turn[j])
+        deepest = max(deepest, human(pose))
+    assert deepest < 0.002
+
+
+def test_recorded_gestures_take_arms_and_hands_alone():
+    pose, weight = np.zeros((3, 55, 3), np.float32), np.ones((3, 8), np.float32)
+    pose[:, JOINT["left_elbow"], 1] = -1
+    track = MotionTrack(np.array([0.0, 1, 2]), pose, np.ones((3, 52), np.float32), np.zeros((3, 3), np.float32), weight)
+    hands = RecordedGestures([(5.0, track)])
+    before = Motion(4.0)
+    assert hands.onto(before) is before
+    moved = hands.onto(Motion(6.0))
+    assert moved.pose[JOINT["left_elbow"], 1] == -1 and moved.weight[GROUP["arms"]] == 1
+    assert not moved.face.any() and moved.weight[GROUP["head"]] == 0
+    assert 0 < hands.onto(Motion(5.1)).weight[GROUP["arms"]] < 1
+    hands.cut(6.0)
+    assert hands.onto(Motion(6.0)).weight[GROUP["arms"]] == 0
