@@ -50,26 +50,26 @@ class _Look:
 MOODS: dict[str, _Look] = {
     "neutral": _Look({}),
     "happy": _Look(
-        {"mouthSmile": 0.50, "cheekSquint": 0.40, "eyeSquint": 0.22, "mouthDimple": 0.10, "browInnerUp": 0.06,
-         "browOuterUp": 0.06}, -1.5, 1.5, -0.5,
+        {"mouthSmile": 0.68, "cheekSquint": 0.55, "eyeSquint": 0.28, "mouthDimple": 0.12, "browInnerUp": 0.06,
+         "browOuterUp": 0.08}, -1.5, 1.5, -0.5,
     ),
     "sad": _Look(
-        {"browInnerUp": 0.60, "browDown": 0.10, "mouthFrown": 0.45, "mouthShrugLower": 0.15, "eyeSquint": 0.10,
-         "eyeBlink": 0.10}, 4.0, 2.0, 2.0,
+        {"browInnerUp": 0.80, "browDown": 0.10, "mouthFrown": 0.60, "mouthShrugLower": 0.18, "eyeSquint": 0.10,
+         "eyeBlink": 0.12}, 4.0, 2.0, 2.0,
     ),
     "angry": _Look(
-        {"browDown": 0.70, "eyeSquint": 0.28, "noseSneer": 0.22, "mouthPress": 0.25, "mouthFrown": 0.18}, 2.5, 0.0, 1.0,
+        {"browDown": 0.95, "eyeSquint": 0.35, "noseSneer": 0.32, "mouthPress": 0.30, "mouthFrown": 0.25}, 2.5, 0.0, 1.0,
     ),
     "surprised": _Look(
-        {"browInnerUp": 0.55, "browOuterUp": 0.60, "eyeWide": 0.55, "jawOpen": 0.14, "mouthFunnel": 0.08},
+        {"browInnerUp": 0.70, "browOuterUp": 0.75, "eyeWide": 0.70, "jawOpen": 0.17, "mouthFunnel": 0.10},
         -2.5, 0.0, -1.5,
     ),
     "afraid": _Look(
-        {"browInnerUp": 0.60, "browOuterUp": 0.25, "browDown": 0.15, "eyeWide": 0.45, "mouthStretch": 0.30,
-         "mouthFrown": 0.10}, -1.0, 0.0, -1.0,
+        {"browInnerUp": 0.80, "browOuterUp": 0.25, "browDown": 0.20, "eyeWide": 0.60, "mouthStretch": 0.45,
+         "mouthFrown": 0.12}, -1.0, 0.0, -1.0,
     ),
     "disgusted": _Look(
-        {"noseSneer": 0.55, "browDown": 0.40, "cheekSquint": 0.20, "eyeSquint": 0.25, "mouthFrown": 0.25,
+        {"noseSneer": 0.80, "browDown": 0.55, "cheekSquint": 0.30, "eyeSquint": 0.30, "mouthFrown": 0.32,
          "mouthUpperUp": 0.10}, -1.5, -1.5, -1.0,
     ),
 }  # fmt: skip

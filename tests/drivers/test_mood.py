@@ -55,7 +55,7 @@ def test_vowels_keep_their_opening_and_round_ones_their_shape(aperture):
         for viseme in SHAPES[10:]:
             assert aperture(mood.spoken(viseme, look)) > 0.6 * aperture(viseme)
     smiling = mood.spoken(SHAPES[14], mood.look(Mood("happy"))[:-3])
-    assert smiling[A["mouthSmileLeft"]] < 0.1 and smiling[A["mouthPucker"]] == SHAPES[14][A["mouthPucker"]]
+    assert smiling[A["mouthSmileLeft"]] < 0.15 and smiling[A["mouthPucker"]] == SHAPES[14][A["mouthPucker"]]
 
 
 def test_a_mood_comes_and_goes_without_a_jump():
@@ -84,7 +84,7 @@ def test_a_quiet_face_shows_all_of_a_mood_and_still_blinks():
     shut = Motion(0.0, weight=np.ones(8, np.float32))
     shut.face[A["eyeBlinkLeft"]] = 1
     shown = mood.onto(shut, mood.look(Mood("sad")))
-    assert shown.face[A["browInnerUp"]] == pytest.approx(0.6) and shown.face[A["eyeBlinkLeft"]] == 1
+    assert shown.face[A["browInnerUp"]] == pytest.approx(0.8) and shown.face[A["eyeBlinkLeft"]] == 1
     assert shown.pose[HEAD, 0] > 0.02 and shown.weight[GROUP["brows"]] == 1
 
 
