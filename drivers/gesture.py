@@ -25,6 +25,7 @@ RISE, STAY, FALL = 0.42, 0.75, 0.80  # s: hands go up with the first accent, sta
 BEAT_DOWN, BEAT_BACK = 0.16, 0.34  # s of a beat
 SHAPE, HAND, SIZE, DRIFT = range(340, 420, 20)  # streams of the seed
 HANDS = ("left", "right", "both", "both")  # that a phrase is accompanied by; both come twice as often as either
+REACH = 0.75  # share of an arm's range that a held shape takes at most
 FAINT = 0.25  # share of a phrase's other hand
 FINGERS = ("index", "middle", "ring", "pinky")
 
@@ -92,6 +93,8 @@ class Arms:
     rest: F32  # (55, 3) where arms and hands rest, absolute
     left: str = ""  # FREE or FORESHORTENED; with any other word it does not move
     right: str = ""
+    axes: NDArray[np.float64] | None = None  # (55, 3, 3) of each joint: its parent's frame -> the axes of `range`
+    range: NDArray[np.float64] | None = None  # (55, 3, 2) rad, lowest and highest turn from rest; None: any
 
     @property
     def move(self) -> bool:
@@ -116,7 +119,7 @@ class Gesture:
         """The motion with arms and hands where they are at its moment; itself where no arm moves."""
         if not self._arms.move or not self._strength:
             return motion
-        turn = self._strength * self._turns(motion.time)
+        turn = self._turns(motion.time)
         for side, joints in ((self._arms.left, _LEFT), (self._arms.right, _RIGHT)):
             turn[joints] *= _SHARES.get(side, _NOTHING)[joints][:, None]
         pose, weight = motion.pose.copy(), motion.weight.copy()
@@ -126,8 +129,9 @@ class Gesture:
         return replace(motion, pose=pose, weight=weight)
 
     def _turns(self, time: float) -> F32:
-        """(55, 3) rad from rest, of arms and hands that are wholly free."""
+        """(55, 3) rad from rest, of arms and hands that are wholly free, at this strength."""
         turn = self._drift(time)
+        beats = np.zeros_like(turn)
         shapes: dict[int, float] = {}
         for a in self._prosody.accents:
             share = _window(time - a.time)
@@ -135,12 +139,21 @@ class Gesture:
                 shapes[a.phrase] = max(shapes.get(a.phrase, 0.0), share)
             beat = _beat(time - a.time)
             if beat > 0:
-                turn += self._of_hands(a.phrase, self._beat_of(a)) * np.float32(beat * (0.5 + 0.5 * a.size))
+                beats += self._of_hands(a.phrase, self._beat_of(a)) * np.float32(beat * (0.5 + 0.5 * a.size))
         total = sum(shapes.values())
         for phrase, share in shapes.items():
             held = self._of_hands(phrase, self._shape_of(phrase))
             turn += held * np.float32(share / max(total, 1.0) * between(0.7, 1.0, self._seed, SIZE, phrase))
-        return turn
+        return self._within(self._strength * turn) + self._strength * beats
+
+    def _within(self, turn: F32) -> F32:
+        """What is held, cut to where the arm goes, so that beats start from there and are not lost past the end."""
+        arms = self._arms
+        if arms.axes is None or arms.range is None:
+            return turn
+        seen = np.einsum("jab,jb->ja", arms.axes, turn)
+        seen = np.clip(seen, REACH * arms.range[..., 0], REACH * arms.range[..., 1])
+        return np.einsum("jba,jb->ja", arms.axes, seen).astype(np.float32)
 
     def _shape_of(self, phrase: int) -> F32:
         names = list(_SHAPE_POSES)

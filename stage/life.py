@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from drivers import mood
 from drivers.attention import Attention
-from drivers.gesture import Arms, Gesture, RecordedGestures
+from drivers.gesture import FORESHORTENED, FREE, Arms, Gesture, RecordedGestures
 from drivers.idle import Idle, Style
 from drivers.mood import Mood, Moods
 from drivers.prosody import Prosody
-from models.motion import N_JOINTS, Motion
+from models.motion import HEAD, JOINTS, LEFT_EYE, N_JOINTS, RIGHT_EYE, Motion, matrix_from_axis_angle
 
 if TYPE_CHECKING:
     from avatar.asset import Avatar
@@ -25,11 +25,37 @@ THINKS_AFTER = 0.25  # s that an answer may take before the eyes leave for it
 LISTENS_AFTER = 1.2  # s of a quiet microphone after which its speaker listens
 LISTENS_ON = 6.0  # s that one who was interrupted listens
 MOOD_LEAD, MOOD_AFTER = 0.25, 0.7  # s that a text's mood comes before its sentence, and stays after the last
+AT_FACE = 0.22  # m from a joint of the hand to the head's or an eye's
 USUAL = 1.0
 
 
 def arms_of(avatar: Avatar) -> Arms:
-    return Arms(avatar.photo.pose, avatar.arms.get("left", ""), avatar.arms.get("right", ""))
+    """What a gesture driver is to know of an avatar."""
+    from avatar.limbs import Limbs
+
+    limbs = Limbs(avatar)
+    free = ((-np.inf, np.inf),) * 3
+    reach = np.array([limbs.limits.get(name, free) for name in JOINTS])
+    left, right = (_kind(avatar, limbs.kind[side], side) for side in ("left", "right"))
+    return Arms(limbs.photo, left, right, limbs.frames, reach)
+
+
+def _kind(avatar: Avatar, kind: str, side: str) -> str:
+    """A beat of an arm whose hand is at the face would cover it, or go through it."""
+    near = at_face(avatar.photo.pose, avatar.mesh.joints, avatar.mesh.parents, side)
+    return FORESHORTENED if kind == FREE and near else kind
+
+
+def at_face(pose: NDArray, joints: NDArray, parents: NDArray, side: str) -> bool:
+    """Is a hand within AT_FACE of the face, in a pose (55, 3) of joints at rest (55, 3) m?"""
+    rest, turns, place = joints.astype(np.float64), matrix_from_axis_angle(pose), np.zeros((N_JOINTS, 3))
+    for j, parent in enumerate(parents):
+        if parent >= 0:
+            turns[j] = turns[parent] @ turns[j]
+            place[j] = place[parent] + turns[parent] @ (rest[j] - rest[parent])
+    hand = [j for j, name in enumerate(JOINTS) if name.startswith(side) and (j >= 25 or "wrist" in name)]
+    face = place[[HEAD, LEFT_EYE, RIGHT_EYE]]
+    return bool(np.linalg.norm(place[hand][:, None] - face[None], axis=2).min() < AT_FACE)
 
 
 class Life:

@@ -140,6 +140,16 @@ def test_no_gesture_reaches_into_the_body(name, human):
     assert deepest < 0.002
 
 
+def test_a_beat_is_not_lost_where_the_shape_would_be_past_the_arm_s_range():
+    voice, reach = heard(syllables([1.0, 1.8, 2.6], 6.0)), np.zeros((55, 3, 2))
+    reach[:] = np.radians([-4, 4])
+    arms = Arms(rest(BENT), FREE, FREE, np.tile(np.eye(3), (55, 1, 1)), reach)
+    g, times, elbow = Gesture(arms, voice, 3), np.arange(0, 5, 1 / 60), JOINT["left_elbow"]
+    turn = np.degrees(np.array([g.onto(Motion(t)).pose[elbow, 1] for t in times]) - arms.rest[elbow, 1])
+    assert -4 < turn.min() < -1.5, "held within the range"
+    assert turn[times > 1.0].max() - turn.min() > 2.0, "and beats go the other way from there"
+
+
 def test_recorded_gestures_take_arms_and_hands_alone():
     pose, weight = np.zeros((3, 55, 3), np.float32), np.ones((3, 8), np.float32)
     pose[:, JOINT["left_elbow"], 1] = -1

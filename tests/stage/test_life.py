@@ -7,8 +7,9 @@ from drivers.gesture import FREE, Arms
 from drivers.mixer import Mixer
 from drivers.mood import Mood
 from drivers.text import Sentence
-from models.motion import GROUP, A, Motion, MotionTrack
-from stage.life import LISTENS_AFTER, LISTENS_ON, THINKS_AFTER, Life
+from models import body
+from models.motion import GROUP, JOINT, A, Motion, MotionTrack
+from stage.life import LISTENS_AFTER, LISTENS_ON, THINKS_AFTER, Life, at_face
 from stage.performer import Performer
 from stage.sound import RATE
 from tests.drivers.test_prosody import syllables
@@ -160,3 +161,12 @@ def test_recorded_lips_are_spoken_lips():
     p.life.moods.set(Mood("happy"), -1.0)
     shown = p.motion(1.0).face
     assert shown[A["jawOpen"]] == pytest.approx(0.4, abs=0.05) and shown[A["mouthSmileLeft"]] > 0.2
+
+
+@pytest.mark.parametrize(("bent", "near"), [(0.6, False), (2.9, True)])
+def test_a_hand_at_the_face_is_told(bent, near):
+    """As on a photo of somebody who telephones: a beat of that arm would cover the face."""
+    pose, mesh = np.zeros((55, 3), np.float32), body.load().skinned()
+    pose[JOINT["left_shoulder"]], pose[JOINT["left_elbow"]] = (0, 0, -0.6), (0, 0, bent)
+    assert at_face(pose, mesh.joints, mesh.parents, "left") == near
+    assert not at_face(pose, mesh.joints, mesh.parents, "right")
