@@ -37,10 +37,12 @@ def draw(figures: dict[str, Any], out: Path = OUT) -> None:
         of = {k[1:]: ms for k, ms in totals.items() if k[0] == framing}
         counts = sorted((n, ms) for (n, size, threads), ms in of.items() if size == (512, 512) and threads == 1)
         by_count.plot([n / 1000 for n, _ in counts], [ms for _, ms in counts], "o-", color=colour, label=framing)
-        pixels = sorted((w * h, h, ms) for (n, (w, h), threads), ms in of.items() if n == 80_000 and threads == 1)
-        by_pixels.plot([p / 1e6 for p, _, _ in pixels], [ms for *_, ms in pixels], "o-", color=colour, label=framing)
+        sizes = {(w, h): ms for (n, (w, h), threads), ms in of.items() if n == 80_000 and threads == 1}
+        for style, taller in (("o-", True), ("s:", False)):  # square to tall, square to wide
+            pixels = sorted((w * h / 1e6, ms) for (w, h), ms in sizes.items() if w == h or (h > w) == taller)
+            by_pixels.plot(*zip(*pixels), style, color=colour)
     by_count.set(xlabel="thousand Gaussians, 512x512", ylabel="processor ms a frame")
-    by_pixels.set(xlabel="megapixels, 80,000 Gaussians", ylabel="processor ms a frame")
+    by_pixels.set(xlabel="megapixels, 80,000 Gaussians; dotted: wide", ylabel="processor ms a frame")
     by_count.legend(frameon=False)
     spoken = viewers["with speech driver"]
     per_frame = [1000 * spoken["cores"][n] / max(spoken["fps"][n], 1) for n in spoken["cores"] if n != "0"]
