@@ -24,13 +24,12 @@ SMALL = 0.15  # ms, under which a stage is not compared
 RUNS = 3
 SHORT = ("project", "prepass", "bin", "tiles", "resolve")
 NOT_OURS = ("torch rasterizer", "OpenGL on llvmpipe rasterizer", "gsplat on the GPU rasterizer")
-OWN_THREAD = ("motion", "rig", "encode ultrafast", "encode superfast")  # stages that the calling thread does alone
 
 
 def ratios(result: dict[str, Any]) -> dict[str, float]:
     """Stage -> its time over the reference's processor time of the same run.
 
-    Processor time where it is known (totals); otherwise the median of stages of one thread, which are too short to be
+    Processor time where it is known; otherwise the median of stages of one thread, which are too short to be
     interrupted often. Stages of two threads have wall times, which say too little beside other work.
     """
     stages = result["stages"]
@@ -42,7 +41,7 @@ def ratios(result: dict[str, Any]) -> dict[str, float]:
             continue
         if "cpu_ms" in s:
             found[name] = s["cpu_ms"] / reference["cpu_ms"]
-        elif stage in OWN_THREAD or (configuration.endswith(",1t") and stage in SHORT):
+        elif configuration.endswith(",1t") and stage in SHORT:
             found[name] = s["median_ms"] / reference["cpu_ms"]
     return found
 

@@ -37,6 +37,7 @@ SIZES = ((512, 512), (720, 1280), (1280, 720))
 MAIN = (80_000, (512, 512), 2)
 FPS = 30
 STAGES = ("motion", "rig", "project", "prepass", "bin", "tiles", "resolve", "total")
+OWN = ("motion", "rig", "total")  # whose processor time is taken, too
 Figures = dict[str, dict[str, float]]
 
 
@@ -49,8 +50,8 @@ def run(
 
     -> {"machine", "avatar", "stages": {name: {median_ms, p95_ms, spread_ms}}, "ratios": {name: number}, "absent":
     {yardstick: what it would take}}. Stages without a suffix are of 80,000 Gaussians at 512x512 on two threads; "total"
-    is rig and rasterizer, up to the I420 frame. Totals have cpu_ms, too, the processor time of all threads: it says
-    more where others use the machine. Raises AvatarError when the file is none.
+    is rig and rasterizer, up to the I420 frame. Some have cpu_ms, too, the processor time of all threads: it says more
+    where others use the machine. Raises AvatarError when the file is none.
     """
     a = avatar if isinstance(avatar, Avatar) else asset.load(avatar or Path("avatars/demo.avatar"))
     cpu.warm()
@@ -117,25 +118,26 @@ def talking(mixer: Mixer, idle: Idle, t: float) -> Motion:
 def measure(
     a: Avatar, size: tuple[int, int], threads: int, frames: int
 ) -> tuple[dict[str, list[float]], list[NDArray]]:
-    """Seconds of every stage of `frames` frames, and the frames (I420)."""
+    """Seconds of every stage of `frames` frames, and of some as "NAME cpu" the processor time; the frames (I420)."""
     camera, scene = compose.view(a, *size)
     background = compose.i420(scene)
     rig, raster, idle, mixer = Rig(a), cpu.Rasterizer(a, threads), Idle(0), Mixer(a.limits)
-    seconds: dict[str, list[float]] = {name: [] for name in (*STAGES, "cpu")}
+    seconds: dict[str, list[float]] = {name: [] for name in (*STAGES, *(f"{own} cpu" for own in OWN))}
     pictures = []
     for k in range(-5, frames):
         out = np.empty_like(background)
-        start = time.perf_counter()
+        start, cpu_start = time.perf_counter(), time.process_time()
         motion = talking(mixer, idle, (k + 5) / FPS)
         mixed, cpu_mixed = time.perf_counter(), time.process_time()
         vertices = rig.vertices(rig.state(motion))
-        posed = time.perf_counter()
+        posed, cpu_posed = time.perf_counter(), time.process_time()
         raster.draw_i420(vertices, camera, background, out)
         end, cpu_end = time.perf_counter(), time.process_time()
         if k < 0:
             continue
         times = raster.times | {"motion": mixed - start, "rig": posed - mixed, "total": end - mixed}
-        times["cpu"] = cpu_end - cpu_mixed
+        spent = cpu_mixed - cpu_start, cpu_posed - cpu_mixed, cpu_end - cpu_mixed
+        times |= {f"{name} cpu": s for name, s in zip(OWN, spent)}
         for name in seconds:
             seconds[name].append(times[name])
         pictures.append(out)
@@ -145,20 +147,20 @@ def measure(
 
 def encode(pictures: list[NDArray], width: int, height: int) -> dict[str, list[float]]:
     """Seconds per frame of x264, zero latency, one thread, 1.5 Mbit/s; the first (key) frame is left out."""
-    seconds: dict[str, list[float]] = {}
+    seconds: dict[str, list[float]] = {}  # "NAME cpu": processor time
     for preset in ("ultrafast", "superfast"):
         c: Any = av.CodecContext.create("libx264", "w")
         c.width, c.height, c.pix_fmt, c.bit_rate, c.gop_size = width, height, "yuv420p", 1_500_000, 3000
         c.time_base, c.framerate, c.thread_count = Fraction(1, FPS), Fraction(FPS), 1
         c.options = {"preset": preset, "tune": "zerolatency"}
-        taken = []
+        taken: list[tuple[float, float]] = []
         for k, picture in enumerate(pictures):
             frame = av.VideoFrame.from_ndarray(picture, "yuv420p")
             frame.pts = k
-            start = time.perf_counter()
+            start, cpu_start = time.perf_counter(), time.process_time()
             c.encode(frame)
-            taken.append(time.perf_counter() - start)
-        seconds[f"encode {preset}"] = taken[1:]
+            taken.append((time.perf_counter() - start, time.process_time() - cpu_start))
+        seconds[f"encode {preset}"], seconds[f"encode {preset} cpu"] = map(list, zip(*taken[1:]))
     return seconds
 
 
@@ -204,10 +206,10 @@ def _ratios(a: Avatar, stages: Figures, frames: int, absent: dict[str, str]) -> 
 
 
 def summaries(seconds: dict[str, list[float]]) -> Figures:
-    """Stage -> _summary; "cpu" goes to the total as cpu_ms."""
-    found = {name: _summary(s) for name, s in seconds.items() if name != "cpu"}
-    if "cpu" in seconds:
-        found["total"]["cpu_ms"] = _median_ms(seconds["cpu"])
+    """Stage -> _summary, with cpu_ms where its processor time is known."""
+    found = {name: _summary(s) for name, s in seconds.items() if not name.endswith(" cpu")}
+    for name in found.keys() & {name.removesuffix(" cpu") for name in seconds if name.endswith(" cpu")}:
+        found[name]["cpu_ms"] = _median_ms(seconds[f"{name} cpu"])
     return found
 
 

@@ -16,7 +16,7 @@ def figures(rig: float = 0.5, total: float = 8.0, reference: float = 40.0) -> di
         "machine": {"processor": "P", "load": 1},
         "stages": {
             compare.REFERENCE: {"median_ms": reference, "p95_ms": 50, "cpu_ms": reference},
-            "rig": {"median_ms": rig, "p95_ms": 1},
+            "rig": {"median_ms": rig, "p95_ms": 1, "cpu_ms": rig},
             "project": {"median_ms": 0.05, "p95_ms": 1},
             "tiles": {"median_ms": 3, "p95_ms": 9},
             "prepass@80k,512x512,1t": {"median_ms": 5, "p95_ms": 9},
