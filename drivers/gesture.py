@@ -188,9 +188,9 @@ class RecordedGestures:
     FADE = 0.4  # s in which a track takes over from rest, and gives way to it
     KEPT = 16
 
-    def __init__(self, tracks: Sequence[tuple[float, MotionTrack]] = ()) -> None:
-        """tracks: media time each begins at."""
-        self._tracks = tuple(tracks)
+    def __init__(self, tracks: Sequence[tuple[float, MotionTrack]] = (), otherwise: Gesture | None = None) -> None:
+        """tracks: with the media time each begins at; otherwise: what gestures where there is none."""
+        self._tracks, self._otherwise = tuple(tracks), otherwise
 
     def add(self, start: float, track: MotionTrack) -> None:
         self._tracks = (*self._tracks[-self.KEPT :], (start, track))
@@ -201,13 +201,15 @@ class RecordedGestures:
 
     def set_strength(self, strength: float) -> None:
         """A recording is what it is."""
+        if self._otherwise:
+            self._otherwise.set_strength(strength)
 
     def onto(self, motion: Motion) -> Motion:
         for start, track in reversed(self._tracks):
             age, last = motion.time - start, float(track.time[-1])
             if track.time[0] - 1e-6 <= age <= last:
                 return self._placed(motion, track, age, min(age, last - age) / self.FADE)
-        return motion
+        return self._otherwise.onto(motion) if self._otherwise else motion
 
     @staticmethod
     def _placed(motion: Motion, track: MotionTrack, age: float, nearness: float) -> Motion:

@@ -56,6 +56,7 @@ def real_parts(config: Config) -> Parts:
     from avatar import asset
     from avatar.build.worker import BuildJob
     from avatar.render import cpu
+    from drivers.gesture_model import GestureModel
     from drivers.speech import SpeechDriver
     from drivers.text import HttpReader, readers
     from models.weights import WeightsError
@@ -64,6 +65,7 @@ def real_parts(config: Config) -> Parts:
     own: list[Reader] = []
     if config.voice_url:
         own.append(HttpReader(config.voice_url, config.voice_names, config.voice_model, config.voice_key))
+    gestures = GestureModel(config.gesture_url) if config.gesture_url else None
     reader = readers(own, Path(config.kokoro_voices) if config.kokoro_voices else None)
 
     def build(photo: Path, out: Path, name: str) -> Build:
@@ -77,7 +79,7 @@ def real_parts(config: Config) -> Parts:
         except WeightsError as e:
             warnings = (f"this avatar cannot speak: {e}",)
         size = wish.width, wish.height
-        machine: dict[str, Any] = {"threads": config.threads, "device": config.device}
+        machine: dict[str, Any] = {"threads": config.threads, "device": config.device, "gestures": gestures}
         return perform(avatar, *size, wish.view, speech, reader=reader, **machine), warnings
 
     return Parts(asset.load, make, build, cpu.warm, _warm_speech, reader)

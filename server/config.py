@@ -52,6 +52,7 @@ class Config:
     voice_model: str = "tts-1"
     voice_key: str = ""  # its bearer token, if it wants one
     kokoro_voices: str = ""  # an npz of more voices of Kokoro's, such as its publisher's voices-v1.0.bin
+    gesture_url: str = ""  # a gesture model of your own: takes a sentence as WAV, answers SMPL-X npz (docs/http.md)
 
     ice_servers: tuple[str, ...] = ()  # stun:host:port, or turn:user:password@host:port
     udp_ports: tuple[int, ...] = ()  # first, last; empty: any
@@ -122,6 +123,8 @@ def _check(c: Config) -> None:
             raise ConfigError(f"setting {name} is {getattr(c, name)}; it must be even, as video halves its colours")
     if c.demo_voice and not Path(c.demo_voice).is_file():
         raise ConfigError(f"setting demo_voice is {c.demo_voice!r}, which is not a file")
+    if c.gesture_url and not c.gesture_url.startswith(("http://", "https://")):
+        raise ConfigError(f"setting gesture_url is {c.gesture_url!r}; give an address such as http://host/gesture")
     if c.kokoro_voices and not Path(c.kokoro_voices).is_file():
         raise ConfigError(f"setting kokoro_voices is {c.kokoro_voices!r}, which is not a file")
     if c.voice_url and not c.voice_url.startswith(("http://", "https://")):

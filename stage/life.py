@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from drivers import mood
 from drivers.attention import Attention
 from drivers.gesture import FORESHORTENED, FREE, Arms, Gesture, RecordedGestures
+from drivers.gesture_model import GestureModel
 from drivers.idle import Idle, Style
 from drivers.mood import Mood, Moods
 from drivers.prosody import Prosody
@@ -61,12 +62,16 @@ def at_face(pose: NDArray, joints: NDArray, parents: NDArray, side: str) -> bool
 class Life:
     """One performance's. Settings may be changed from any thread while it runs."""
 
-    def __init__(self, seed: int = 0, arms: Arms | None = None) -> None:
+    def __init__(self, seed: int = 0, arms: Arms | None = None, model: GestureModel | None = None) -> None:
+        """model: gestures to whole sentences in the bank's place; performances may share it."""
         self.attention, self.moods, self.prosody = Attention(seed), Moods(), Prosody(seed)
         self.idle = Idle(seed, attention=self.attention)
         self.gesture: Gesture | RecordedGestures = Gesture(
             arms or Arms(np.zeros((N_JOINTS, 3), np.float32)), self.prosody, seed
         )
+        self._model = model
+        if model is not None:
+            self.gesture = RecordedGestures(otherwise=self.gesture)
         self.gestures = self.liveliness = USUAL
         self._asked = False  # a state was asked for, and lasts until something is said
         self._quiet = 0.0  # s that the microphone has been quiet for
@@ -103,6 +108,12 @@ class Life:
         self._asked = True
 
     # ---- what happens ---------------------------------------------------------------------------------------
+
+    def ask_for_gestures(self, samples: NDArray[np.float32], start: float) -> None:
+        """A sentence (n,) at 16 kHz that sounds from media time `start` on is shown to the gesture model, if any."""
+        recorded = self.gesture
+        if self._model is not None and isinstance(recorded, RecordedGestures):
+            self._model.ask(samples, lambda track: recorded.add(start, track))
 
     def hear(self, samples: NDArray[np.float32], start: float, begins: bool) -> None:
         """What is being said, (n,) at 16 kHz, in order, the first at media time `start`."""
@@ -141,6 +152,8 @@ class Life:
         """An interruption: somebody else speaks."""
         self.prosody.cut(time)
         self.moods.cut(time)
+        if isinstance(self.gesture, RecordedGestures):
+            self.gesture.cut(time)
         self._asked = False
         self.attention.set("listening", time)
         self.attention.set("idle", time + LISTENS_ON)

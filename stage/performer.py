@@ -19,11 +19,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from drivers.gesture_model import GestureModel
 from drivers.text import USUAL, Delivery, NoReader, Reader, Sentence, TextError
 from models.motion import Motion, MotionTrack, interpolate_rotations
 from stage.captions import Caption, Captions
 from stage.life import Life, arms_of
-from stage.sound import RATE, ClockKeeper, Resampler, SoundError, to_int16
+from stage.sound import RATE, ClockKeeper, Decimator, Resampler, SoundError, to_int16
 from stage.voice import Voice
 
 if TYPE_CHECKING:
@@ -227,6 +228,7 @@ class Performer:
         start, epoch = self._voice.append(voice, not_before, True, sentence.lips, script.epoch)
         if epoch == script.epoch and self.life:
             self.life.speak(start / RATE, sentence.mood)
+            self.life.ask_for_gestures(Decimator().push(voice), start / RATE)
         if epoch == script.epoch and sentence.words:
             self._captions.add(Caption.of(sentence, script.id, start / RATE), epoch)
         return start / RATE, len(voice) / RATE
@@ -424,10 +426,11 @@ def perform(
     threads: int = 2,
     reader: Reader | None = None,
     device: str = "auto",
+    gestures: GestureModel | None = None,
 ) -> Performer:
     """A performer of an avatar with the real drivers: drivers.speech.SpeechDriver() for one that speaks."""
     from drivers.mixer import Mixer
     from stage.picture import AvatarPicture
 
     picture = AvatarPicture(avatar, width, height, view, threads, device=device)
-    return Performer(picture, Life(seed, arms_of(avatar)), Mixer(avatar.limits), speech, reader)
+    return Performer(picture, Life(seed, arms_of(avatar), gestures), Mixer(avatar.limits), speech, reader)

@@ -54,6 +54,17 @@ export interface Voice {
   name: string;
   /** A tag such as en-us; empty for any. */
   language: string;
+  /** What it lacks to speak, if so. */
+  missing?: string;
+}
+
+/** How an avatar behaves. */
+export interface Manner {
+  mood: string;
+  /** Of the mood, 0 to 1. */
+  strength: number;
+  /** Of head and hands while it speaks, 0 to 1.5. */
+  gestures: number;
 }
 
 /** A sentence that is being said. */
@@ -208,6 +219,13 @@ export async function say(session: Session, text: string, voice: string): Promis
   const body = JSON.stringify(voice ? { text, voice } : { text });
   const headers = { "Content-Type": "application/json" };
   await request(`sessions/${segment(session.id)}/speak`, { method: "POST", headers, body }, session.token);
+}
+
+/** Changes how the avatar behaves from now on. */
+export async function behave(session: Session, manner: Manner): Promise<void> {
+  const headers = { "Content-Type": "application/json" };
+  const body = JSON.stringify(manner);
+  await request(`sessions/${segment(session.id)}`, { method: "PATCH", headers, body }, session.token);
 }
 
 /** The voices for typed text; none where the server cannot read aloud. */

@@ -9,6 +9,7 @@ import { acceptDrops } from "./drop.ts";
 import { bindFiguresToggle, Meter } from "./figures.ts";
 import { Gallery } from "./gallery.ts";
 import { InviteButton, readInvitation, type Invitation } from "./invite.ts";
+import { Manner } from "./manner.ts";
 import { notice } from "./notice.ts";
 import { Stage } from "./stage.ts";
 import { examine, readEnvironment } from "./support.ts";
@@ -25,6 +26,7 @@ class Page {
   private readonly stage = new Stage(() => this.retry());
   private readonly controls = new Controls((on) => this.stage.silence(on));
   private readonly typing = new Typing();
+  private readonly manner = new Manner();
   private readonly captions = new Captions();
   private readonly invite = new InviteButton();
   private readonly gallery = new Gallery(
@@ -97,6 +99,7 @@ class Page {
     this.meter = null;
     this.controls.use(null, false);
     this.typing.use(null, false);
+    this.manner.use(null, false);
     this.captions.use(null);
     this.invite.use(null);
     this.stage.clear();
@@ -113,6 +116,7 @@ class Page {
     if (state.name === "ended") this.call = null;
     this.controls.use(session, state.name === "live");
     this.typing.use(session, state.name === "live");
+    this.manner.use(session, state.name === "live");
     this.captions.use(state.name === "live" ? access : null);
     this.invite.use(session);
     this.stage.show(state);

@@ -48,9 +48,11 @@ export class Typing {
 
   private async listVoices(): Promise<void> {
     const voices = await api.voices();
-    this.form.hidden = !voices.length;
+    this.form.hidden = voices.every(({ missing }) => missing);
     const [own, others] = grouped(voices, navigator.languages);
-    const options = (list: api.Voice[]) => list.map(({ id, name }) => make("option", { value: id, textContent: name }));
+    const option = ({ id, name, missing }: api.Voice) =>
+      make("option", { value: id, textContent: missing ? `${name} (not installed)` : name, title: missing ?? "", disabled: Boolean(missing) });
+    const options = (list: api.Voice[]) => list.map(option);
     const group = (label: string, list: api.Voice[]) => (list.length ? [make("optgroup", { label }, ...options(list))] : []);
     this.voice.replaceChildren(
       make("option", { value: "", textContent: "Automatic voice" }),
@@ -58,7 +60,7 @@ export class Typing {
       ...group("Other languages", others),
     );
     const wanted = settings.get("voice") ?? "";
-    this.voice.value = voices.some(({ id }) => id === wanted) ? wanted : "";
+    this.voice.value = voices.some(({ id, missing }) => id === wanted && !missing) ? wanted : "";
   }
 
   private async say(): Promise<void> {

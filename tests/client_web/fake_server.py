@@ -77,6 +77,7 @@ class Session:
     spoken: int = 0  # sound files
     said: list[tuple[str, str]] = field(default_factory=list)  # typed text and voice
     caption: dict[str, Any] | None = None
+    manners: list[dict[str, Any]] = field(default_factory=list)  # mood, strength and gestures asked for
     interrupted: int = 0
     loudness: float = 0.0
     peers: dict[str, RTCPeerConnection] = field(default_factory=dict)
@@ -205,6 +206,7 @@ class FakeServer:
                 web.post("/sessions", self._create),
                 web.get("/sessions/{id}", self._status),
                 web.delete("/sessions/{id}", self._delete_session),
+                web.patch("/sessions/{id}", self._change),
                 web.post("/sessions/{id}/speak", self._speak),
                 web.get("/sessions/{id}/events", self._captions),
                 web.post("/sessions/{id}/interrupt", self._interrupt),
@@ -335,6 +337,13 @@ class FakeServer:
         session = self._owned(request, viewer=True)
         state = {"state": "live", "fps": FPS, "skew_ms": 3.2, "viewers": len(session.peers)}
         return web.json_response(state | {"speaking": session.loudness > 0})
+
+    async def _change(self, request: web.Request) -> web.Response:
+        session, wish = self._owned(request), await request.json()
+        if wish["mood"] == "afraid":
+            return _problem(400, "nothing frightens this server")
+        session.manners.append(wish)
+        return web.json_response(wish)
 
     async def _end(self, session: Session) -> None:
         self.sessions.pop(session.id, None)

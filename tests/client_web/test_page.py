@@ -234,6 +234,47 @@ def test_without_voices_there_is_no_text_field(server: FakeServer, visit: Callab
     expect(guest.page.locator("#say")).to_be_hidden()
 
 
+def test_a_voice_that_lacks_its_weights_is_shown_and_cannot_be_chosen(
+    server: FakeServer, visit: Callable[..., Visit]
+) -> None:
+    server.voices.append(
+        {"id": "kokoro", "name": "Kokoro", "language": "en-us", "missing": "run weights --fetch voice"}
+    )
+    guest = visit()
+    guest.page.goto(server.url)
+    option = guest.page.locator("#voice option[value=kokoro]")
+    expect(option).to_have_text("Kokoro (not installed)", timeout=15_000)
+    expect(option).to_be_disabled()
+    expect(option).to_have_attribute("title", "run weights --fetch voice")
+
+
+def test_mood_and_gestures_are_sent_when_they_change(server: FakeServer, visit: Callable[..., Visit]) -> None:
+    guest = visit()
+    guest.page.goto(server.url)
+    mood, strength = guest.page.get_by_label("Mood"), guest.page.get_by_label("Strength")
+    gestures = guest.page.get_by_label("Gestures")
+    expect(guest.page.locator(LIVE)).to_be_visible(timeout=15_000)
+    expect(mood).to_be_enabled()
+    expect(strength).to_be_disabled()
+    assert only(server.sessions).manners == [], "nothing is sent that nobody changed"
+    mood.select_option("Happy")
+    until(lambda: only(server.sessions).manners == [{"mood": "happy", "strength": 0.7, "gestures": 1}])
+    strength.fill("0.3")
+    gestures.fill("0.5")
+    until(lambda: only(server.sessions).manners[-1:] == [{"mood": "happy", "strength": 0.3, "gestures": 0.5}])
+    mood.select_option("Afraid")
+    expect(guest.page.get_by_role("alert")).to_contain_text("Nothing frightens this server.")
+    guest.page.reload()
+    expect(guest.page.locator(LIVE)).to_be_visible(timeout=15_000)
+    expect(mood).to_have_value("neutral")
+    expect(gestures).to_have_value("0.5")
+    until(
+        lambda: any(
+            s.manners == [{"mood": "neutral", "strength": 0.7, "gestures": 0.5}] for s in server.sessions.values()
+        )
+    )
+
+
 def test_the_microphone_reaches_the_server(server: FakeServer, visit: Callable[..., Visit]) -> None:
     guest = visit()
     guest.page.goto(server.url)

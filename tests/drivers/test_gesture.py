@@ -1,6 +1,11 @@
 """Hands go along with accents: in time, smoothly, never into the body, small where an arm is not free, home again."""
 
+import io
 import itertools
+import threading
+import wave
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import numpy as np
 import pytest
@@ -18,10 +23,12 @@ from drivers.gesture import (
     RecordedGestures,
     Stroke,
 )  # fmt: skip
+from drivers.gesture_model import GestureModel
 from drivers.prosody import LAG
 from models import body
 from models.motion import GROUP, JOINT, Motion, MotionTrack, compose_rotations, matrix_from_axis_angle
 from models.skinning import Poser
+from stage.life import Life
 from tests.drivers.test_prosody import heard, syllables
 
 DOWN = {"left_shoulder": (0, 0, -1.15), "right_shoulder": (0, 0, 1.15)}
@@ -163,3 +170,49 @@ def test_recorded_gestures_take_arms_and_hands_alone():
     assert 0 < hands.onto(Motion(5.1)).weight[GROUP["arms"]] < 1
     hands.cut(6.0)
     assert hands.onto(Motion(6.0)).weight[GROUP["arms"]] == 0
+
+
+class Model(BaseHTTPRequestHandler):
+    """Answers a sentence by arms that are as far bent as it is long, in s; `bad` answers are no motion."""
+
+    def do_POST(self) -> None:
+        with wave.open(io.BytesIO(self.rfile.read(int(self.headers["Content-Length"])))) as sound:
+            seconds = sound.getnframes() / sound.getframerate()
+        pose = np.zeros((round(30 * seconds) + 1, 21, 3), np.float32)
+        pose[:, JOINT["left_elbow"] - 1, 1] = -seconds
+        out = io.BytesIO()
+        np.savez(out, body_pose=pose.reshape(len(pose), -1), fps=30)
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b"bad" if self.path == "/bad" else out.getvalue())
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Quiet."""
+
+
+@pytest.fixture
+def model_url() -> Iterator[str]:
+    server = HTTPServer(("127.0.0.1", 0), Model)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_gesture_model_moves_the_arms_of_its_sentence(model_url, monkeypatch):
+    model = GestureModel(model_url)
+    life = Life(1, Arms(rest(BENT), FREE, FREE), model)
+    monkeypatch.setattr(model, "ask", lambda samples, then: then(model.track(samples)))
+    life.ask_for_gestures(np.zeros(2 * 16000, np.float32), 10.0)
+    assert life.motion(11.0).pose[JOINT["left_elbow"], 1] == pytest.approx(-2, abs=1e-3)
+    assert life.motion(13.0).pose[JOINT["left_elbow"], 1] == pytest.approx(-1.7, abs=0.1), "the bank's rest again"
+    model.close()
+
+
+def test_a_model_that_fails_leaves_the_bank(model_url, caplog):
+    for url in (f"{model_url}/bad", "http://127.0.0.1:9/none"):
+        model = GestureModel(url, timeout=2.0)
+        answers: list[MotionTrack] = []
+        model.ask(np.zeros(1600, np.float32), answers.append)
+        model._thread.shutdown(wait=True)
+        assert not answers and url in caplog.text
