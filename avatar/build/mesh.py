@@ -132,8 +132,8 @@ def _of_arches(arches: Teeth | None) -> tuple[F64, NDArray[np.int64], F64, NDArr
 
 
 def _sheets(plan: Plan, posed: F64, faces: NDArray) -> list[Sheet]:
-    """The moving arms, before the trunk of `posed` and `faces`."""
-    if not plan.regions:
+    """The moving arms and the glasses, before the trunk of `posed` and `faces`."""
+    if not plan.regions and plan.worn is None:
         return []
     c = plan.photo.camera
     depth, ids = cpu.zbuffer(c.project(posed), faces.astype(np.int32), c.width, c.height)

@@ -8,12 +8,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from avatar.build import glasses
 from avatar.build.arms import classify, gaps, owner, sheet
 from avatar.build.arms.classify import MOVING, Arm
 from avatar.build.arms.fit import chain
 from avatar.build.arms.owner import Region
 from avatar.build.arms.sheet import Sheet
 from avatar.build.fit import Fit
+from avatar.build.glasses import Glasses
 from avatar.build.kinematics import F64
 from avatar.build.observe import Observation
 from avatar.build.refine import Refined
@@ -35,6 +37,7 @@ class Plan:
     trunk: Observation  # the same as if without its moving arms
     regions: tuple[Region, ...]  # of the moving arms
     dropped: NDArray[np.bool_]  # (V,) body vertices that sheets stand for
+    worn: Glasses | None = None  # taken off the trunk
 
     @property
     def pose(self) -> dict[str, tuple[float, float, float]]:
@@ -52,7 +55,8 @@ class Plan:
 
     def sheets(self, trunk_depth: NDArray) -> list[Sheet]:
         """trunk_depth (H, W) m; inf where the trunk is not."""
-        return [s for r in self.regions for s in sheet.build(self.photo, r, trunk_depth)]
+        arms = [s for r in self.regions for s in sheet.build(self.photo, r, trunk_depth)]
+        return arms if self.worn is None else [*arms, glasses.sheet(self.photo, self.worn, trunk_depth)]
 
 
 def plan(model: BodyModel, o: Observation, fit: Fit, refined: Refined) -> Plan:
@@ -69,7 +73,11 @@ def plan(model: BodyModel, o: Observation, fit: Fit, refined: Refined) -> Plan:
     for r in regions:
         if r.arm.kind == FREE:
             dropped |= model.weights[:, chain(r.arm.side)[1:]].sum(1) > OF_ARM
-    return Plan(arms, o, trunk, tuple(regions), dropped)
+    worn = glasses.find(trunk)
+    if worn is not None:
+        rgb, colours = (glasses.taken_off(a, worn) for a in (trunk.rgb, trunk.foreground))
+        trunk = replace(trunk, rgb=rgb, foreground=colours)
+    return Plan(arms, o, trunk, tuple(regions), dropped, worn)
 
 
 def _with_arms(o: Observation, moving: list[Arm]) -> tuple[float, float, float, float]:
