@@ -33,6 +33,8 @@ def add(commands: argparse._SubParsersAction, run: Callable[[argparse.Namespace]
         "--identities", type=int, default=TWIN["identities"], help="of the eight and on (default %(default)s)"
     )
     twin.add_argument("--quick", action="store_true", help="a few poses of each")
+    twin.add_argument("--film", type=Path, metavar="FILE.mp4", help="of the utterances: truth, true, fitted parameters")
+    twin.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes (default: %(default)s)")
     cross = kinds.add_parser("cross", help="somebody else's video drives an avatar")
     cross.add_argument("video", type=Path)
     cross.add_argument("avatar", type=Path)
@@ -50,7 +52,7 @@ def run(args: argparse.Namespace, bar: Bar) -> int:
         path = getattr(args, name, None)
         if path is not None and not path.is_file():
             raise ValueError(f"{path}: no such {name} file")
-    for path in (args.json, args.sheet):
+    for path in (args.json, args.sheet, getattr(args, "film", None)):
         if path and not path.absolute().parent.is_dir():
             raise ValueError(f"{path}: its folder does not exist; make it first")
     with bar("measuring") as progress:
@@ -93,7 +95,9 @@ def _arms(args: argparse.Namespace, progress: Callable[[float], None]) -> Outcom
 def _twin(args: argparse.Namespace, progress: Callable[[float], None]) -> Outcome:
     from stage.evaluate.twin import evaluate, table
 
-    result = evaluate(args.identities, args.quick, args.sheet, progress)
+    if args.jobs < 1:
+        raise ValueError(f"--jobs is {args.jobs}; at least one process is needed")
+    result = evaluate(args.identities, args.quick, args.sheet, progress, args.film, args.jobs)
     return table(result), result, False
 
 

@@ -78,8 +78,9 @@ def cut(picture: U8, box: Box) -> U8:
 class Meter:
     """Holds the nets. Not for two threads at once."""
 
-    def __init__(self, net: str = PICTURE["perceptual_net"]) -> None:
-        self._net = net
+    def __init__(self, net: str = PICTURE["perceptual_net"], side: int | None = None) -> None:
+        """side: px to which pictures are reduced for the perceptual distance; None leaves them."""
+        self._net, self._side = net, side
 
     @cached_property
     def _perceptual(self):  # type: ignore[no-untyped-def]
@@ -133,8 +134,8 @@ class Meter:
             plain.mse, plain.l1, plain.psnr, plain.ssim, plain.st_lpips, same, float(away) if landmarks else None
         )
 
-    def plain(self, a: U8, b: U8, mask: NDArray[np.bool_] | None) -> Scores:
-        """Without a face: over the pixels of a mask (H, W), or all; the perceptual distance always over all."""
+    def plain(self, a: U8, b: U8, mask: NDArray[np.bool_] | None, perceptual: bool = True) -> Scores:
+        """Without a face: over the pixels of a mask (H, W), or all; the perceptual distance always over all, or not."""
         from skimage.metrics import structural_similarity
 
         inside = np.ones(a.shape[:2], bool) if mask is None else mask
@@ -148,7 +149,7 @@ class Meter:
             float(np.abs(difference).mean()),
             float(-10 * np.log10(max(mse, LEAST_MSE))),
             float(similar[weight].mean()) if weight.any() else None,
-            self._perceptual.distance(big[0], big[1]),
+            self._perceptual.distance(*(_at_most(p, self._side) for p in big)) if perceptual else None,
         )
 
 
@@ -157,6 +158,13 @@ def _at_least(picture: U8, side: int) -> U8:
     if k <= 1:
         return picture
     return np.asarray(cv2.resize(picture, None, fx=k, fy=k, interpolation=cv2.INTER_CUBIC), np.uint8)
+
+
+def _at_most(picture: U8, side: int | None) -> U8:
+    k = 1.0 if side is None else side / max(picture.shape[:2])
+    return (
+        picture if k >= 1 else np.asarray(cv2.resize(picture, None, fx=k, fy=k, interpolation=cv2.INTER_AREA), np.uint8)
+    )
 
 
 def opening(landmarks: NDArray) -> float:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import map_coordinates
+from scipy.spatial import cKDTree
 
 from avatar.render.contract import Camera
 from models import body, expression
@@ -211,17 +213,26 @@ class Human:
             colour += np.exp(-((rest - at) ** 2).sum(1) / (2 * size**2))[:, None] * [0.03, -0.03, -0.03]
         freckles = np.clip(n(rest + 3, 0.003) - 0.75, 0, 1)[:, None] * (self.seed % 2)
         colour *= 1 - freckles * [0.5, 0.8, 1.0]
-        lips = _near(rest, self._cloud("upper_lip", "lower_lip"), 0.0014)
-        inner = _near(rest, self._cloud("inner_mouth"), 0.0012) * (1 - lips)
+        lips = _near(rest, self._lips, 0.0014)
+        inner = _near(rest, self._inside, 0.0012) * (1 - lips)
         lip = self.skin * [0.85, 0.58, 0.58] * (1 + 0.08 * n(rest, 0.002, (1, 4, 1)))[:, None]
         colour = colour * (1 - 0.9 * lips[:, None]) + 0.9 * lips[:, None] * lip
         dark = np.array([0.35, 0.10, 0.09]) * self._depth_in_mouth(rest)[:, None]
         colour = colour * (1 - inner[:, None]) + inner[:, None] * dark
         for brow in BROWS:
             thick = 0.0038 + 0.001 * n(rest, 0.0012, (1, 3, 1))
-            line = np.clip(1.6 - _from_line(rest, p[list(brow)] + [0, -0.001, 0]) / thick, 0, 1)[:, None]
+            away = _from_line(rest, p[list(brow)] + [0, -0.001, 0], 1.6 * 0.0048)
+            line = np.clip(1.6 - away / thick, 0, 1)[:, None]
             colour = colour * (1 - 0.85 * line) + 0.85 * line * self.hair * 0.8
         return colour
+
+    @cached_property
+    def _lips(self) -> cKDTree:
+        return cKDTree(self._cloud("upper_lip", "lower_lip"))
+
+    @cached_property
+    def _inside(self) -> cKDTree:
+        return cKDTree(self._cloud("inner_mouth"))
 
     def _cloud(self, *regions: str) -> F64:
         """(n, 3) points all over regions of the rest surface: corners, edges' and triangles' middles."""
@@ -252,18 +263,27 @@ class Human:
         return np.where(stripe[:, None], 0.75, self.cloth) * weave[:, None]
 
 
-def _near(points: F64, cloud: F64, reach: float) -> F64:
+def _near(points: F64, cloud: cKDTree, reach: float) -> F64:
     """(n,) 1 at a point cloud, 0 from 1.8 times `reach` m beyond it on."""
-    from scipy.spatial import cKDTree
+    out = np.zeros(len(points))
+    some = _about(points, cloud.mins, cloud.maxes, 1.8 * reach)
+    away = cloud.query(points[some], distance_upper_bound=1.8 * reach)[0]
+    out[some] = np.clip(1.8 - np.minimum(away, 1.8 * reach) / reach, 0, 1)
+    return out
 
-    away = cKDTree(cloud).query(points)[0]
-    return np.clip(1.8 - away / reach, 0, 1)
+
+def _about(points: F64, low: F64, high: F64, margin: float) -> NDArray[np.int64]:
+    """Which points (n, 3) lie in a box grown by `margin` m."""
+    return np.flatnonzero(((points > low - margin) & (points < high + margin)).all(1))
 
 
-def _from_line(points: F64, line: F64) -> F64:
-    """(n,) distance from a polyline (k, 3)."""
-    best = np.full(len(points), np.inf)
+def _from_line(points: F64, line: F64, reach: float) -> F64:
+    """(n,) distance from a polyline (k, 3); inf where it is surely more than `reach` m."""
+    out = np.full(len(points), np.inf)
+    some = _about(points, line.min(0), line.max(0), reach)
+    near, best = points[some], np.full(len(some), np.inf)
     for a, b in itertools.pairwise(line):
-        t = np.clip((points - a) @ (b - a) / ((b - a) @ (b - a)), 0, 1)
-        best = np.minimum(best, np.linalg.norm(points - a - t[:, None] * (b - a), axis=1))
-    return best
+        t = np.clip((near - a) @ (b - a) / ((b - a) @ (b - a)), 0, 1)
+        best = np.minimum(best, np.linalg.norm(near - a - t[:, None] * (b - a), axis=1))
+    out[some] = best
+    return out

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from fractions import Fraction
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from stage.evaluate.metrics import U8
+from stage.film import FilmWriter
 
 TILE = 300  # px high
 
@@ -37,3 +39,12 @@ def write(path: Path, picture: U8) -> None:
         written = False
     if not written:
         raise ValueError(f"{path}: the sheet could not be written; use a .jpg or .png name in a folder that exists")
+
+
+def write_film(path: Path, frames: Sequence[U8], fps: int) -> None:
+    """RGB frames of one size. Raises ValueError for a suffix that is no film's."""
+    height, width = (n - n % 2 for n in frames[0].shape[:2])
+    with FilmWriter(path, width, height, Fraction(fps)) as film:
+        for frame in frames:
+            planes = cv2.cvtColor(np.ascontiguousarray(frame[:height, :width]), cv2.COLOR_RGB2YUV_I420)
+            film.write(np.asarray(planes, np.uint8))

@@ -6,8 +6,11 @@ come from retracking the truth's pictures. The photo itself and the photo warped
 
 from __future__ import annotations
 
+import itertools
+import multiprocessing
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -30,7 +33,10 @@ NECK_SHARE = 0.4
 EYES = (33, 133, 159, 145, 263, 362, 386, 374)  # corners and lids' middles of both eyes
 MOUTH = (61, 291, 0, 17)  # corners, upper and lower edge
 GROW = {"face": 0.05, "mouth": 0.25, "eyes": 0.15}  # of the longer side, to each side
-SETTLE = 2  # times each picture is shown to the retracker, which follows a film and here sees jumps
+SETTLE = 2  # times a picture is shown to the retracker, which follows a film, where it sees a jump
+FPS = 25
+SYLLABLES = 8  # of the utterance
+FILM_HEIGHT = 256  # px
 QUICK = ("yaw -10", "yaw +25", "jaw 0.4", "eyeBlinkLeft")
 
 
@@ -39,6 +45,7 @@ class Pose:
     name: str
     kind: str  # near, far, pitch, face, speech
     motion: Motion
+    number: int = 0  # of the utterance's frame; 0 is a jump from the pose before
 
 
 @dataclass(frozen=True)
@@ -51,6 +58,7 @@ class Person:
     scores: dict[str, dict[str, dict[str, Scores]]]  # pose name -> method -> box ("person", "face", ...) -> scores
     kinds: dict[str, str]  # pose name -> kind
     tiles: list[U8]  # of the sheet, pose by pose
+    film: list[U8]  # frames of the utterance: truth, true parameters, fitted parameters
 
 
 def poses() -> list[Pose]:
@@ -78,41 +86,78 @@ def _utterance(frames: int) -> Iterator[Pose]:
     """Opening, rounding and closing with a small nod, as in speech."""
     for k in range(frames):
         t = k / frames * 2 * np.pi
+        syllable = SYLLABLES * t
         face = {
-            "jawOpen": 0.35 * (1 - np.cos(2 * t)) / 2,
-            "mouthFunnel": 0.5 * max(0.0, np.sin(t)),
-            "mouthStretchLeft": 0.4 * max(0.0, -np.sin(t)),
-            "mouthStretchRight": 0.4 * max(0.0, -np.sin(t)),
+            "jawOpen": 0.35 * (1 - np.cos(syllable)) / 2,
+            "mouthFunnel": 0.5 * max(0.0, np.sin(syllable / 2)),
+            "mouthStretchLeft": 0.4 * max(0.0, -np.sin(syllable / 2)),
+            "mouthStretchRight": 0.4 * max(0.0, -np.sin(syllable / 2)),
         }
-        yield Pose(f"speech {k}", "speech", _motion(3 * np.sin(t), 2 * np.cos(t), face))
+        yield Pose(f"speech {k}", "speech", _motion(3 * np.sin(t), 2 * np.cos(t), face), k)
 
 
 def evaluate(
-    identities: int, quick: bool = False, sheet: Path | None = None, progress: Callable[[float], None] = lambda _: None
+    identities: int,
+    quick: bool = False,
+    sheet: Path | None = None,
+    progress: Callable[[float], None] = lambda _: None,
+    film: Path | None = None,
+    jobs: int = 1,
 ) -> dict[str, Any]:
-    """Mean scores by method, kind of pose and box; writes a contact sheet where asked.
+    """Mean scores by method, kind of pose and box; writes a contact sheet and a film of the utterances where asked.
 
-    quick: a few poses of each identity. Raises Refused when a picture cannot become an avatar.
+    quick: a few poses of each identity. jobs: processes that share the people out. Raises Refused when a picture
+    cannot become an avatar.
     """
     if identities < 1:
         raise ValueError(f"--identities is {identities}; at least one person must be made")
-    meter = Meter(TWIN["perceptual_net"])
-    chosen = [p for p in poses() if not quick or p.name in QUICK]
-    share = lambda seed: lambda part: progress((seed + part) / identities)  # noqa: E731
-    people = [one(seed, chosen, meter, share(seed)) for seed in range(identities)]
+    if film and quick:
+        raise ValueError("--quick says nothing, so there is no film of it; leave out one of --quick and --film")
+    people = list(_everyone(identities, quick, film is not None, progress, jobs))
     if sheet:
         sheets.write(sheet, sheets.grid([row for p in people for row in _rows(p.tiles)]))
+    if film:
+        sheets.write_film(film, [frame for p in people for frame in p.film], FPS)
     return {
         "protocol": VERSION,
         "identities": [{"seed": p.seed, "framing": p.framing, "rest_psnr": p.rest_psnr} for p in people],
-        "poses": len(chosen),
+        "poses": len(_chosen(quick)),
         "mean": _means(people),
+        "targets": _targets(_means(people)),
         "rows": [
             {"seed": p.seed, "pose": name, "kind": p.kinds[name], "scores": _plain(by_method)}
             for p in people
             for name, by_method in p.scores.items()
         ],
     }
+
+
+def _everyone(
+    identities: int, quick: bool, film: bool, progress: Callable[[float], None], jobs: int
+) -> Iterator[Person]:
+    if jobs == 1:
+        meter = Meter(TWIN["perceptual_net"], TWIN["perceptual_side"])
+        for seed in range(identities):
+            yield one(seed, _chosen(quick), meter, lambda part, k=seed: progress((k + part) / identities), film)  # type: ignore[misc]
+        return
+    context = multiprocessing.get_context("spawn")  # nets and kernels do not survive a fork
+    with ProcessPoolExecutor(min(jobs, identities), context) as pool:
+        waiting = [pool.submit(_alone, seed, quick, film) for seed in range(identities)]
+        for k, result in enumerate(waiting):
+            yield result.result()
+            progress((k + 1) / identities)
+
+
+def _alone(seed: int, quick: bool, film: bool) -> Person:
+    """One person in a process of their own."""
+    import torch
+
+    torch.set_num_threads(1)
+    return one(seed, _chosen(quick), Meter(TWIN["perceptual_net"], TWIN["perceptual_side"]), film=film)
+
+
+def _chosen(quick: bool) -> list[Pose]:
+    return [p for p in poses() if not quick or p.name in QUICK]
 
 
 def table(result: dict[str, Any]) -> str:
@@ -132,47 +177,72 @@ def table(result: dict[str, Any]) -> str:
                 for b in boxes
             ]
             lines.append(f"  {name:18}" + "".join(cells))
-    return "\n".join(lines)
+    return "\n".join([*lines, *(f"{name}: {text}" for name, text in result["targets"].items())])
 
 
-def one(seed: int, chosen: list[Pose], meter: Meter, progress: Callable[[float], None] = lambda _: None) -> Person:
+def one(
+    seed: int,
+    chosen: list[Pose],
+    meter: Meter,
+    progress: Callable[[float], None] = lambda _: None,
+    film: bool = False,
+) -> Person:
     """Make a person, build their avatar from one picture, compare every pose."""
-    from avatar.build.retrack import Retracker
-
-    human = Human(seed, TWIN["side"])
-    studio = Studio(human)
-    rest = studio.draw(_motion())
-    photo = studio.photo(rest)
-    avatar = build_from(photo)
-    progress(0.3)
-    cutout = _cut_out(photo, rest, studio)
-    retracker, drawers = Retracker(avatar), (Drawer(replace(avatar, limits={})), Drawer(avatar))
-    moment = iter(range(1_000_000))
-    retracker.motion(photo, next(moment) / 25)
-    scores: dict[str, dict[str, dict[str, Scores]]] = {}
-    tiles: list[U8] = []
+    stage = _Stage(seed, meter)
+    progress(0.1)
+    scores, tiles, frames = {}, [], []
     for i, pose in enumerate(chosen):
-        truth = studio.draw(pose.motion)
-        seen = studio.photo(truth)
-        for _ in range(SETTLE):
-            fitted = retracker.motion(seen, next(moment) / 25)
-        pictures = {
-            TRUE: drawers[0].draw(pose.motion, human.side, human.side, absolute=False),
-            FITTED: drawers[1].draw(fitted, human.side, human.side),
-            STATIC: cutout.picture,
-        }
-        pulled = baselines.warped(cutout, truth.landmarks)
-        if pulled is not None:
-            pictures[WARPED] = pulled
-        scores[pose.name] = {name: _in_boxes(meter, truth, p) for name, p in pictures.items()}
+        sampled = pose.kind != "speech" or pose.number % TWIN["sampled"] == 0
+        truth, pictures = stage.draw(pose, baselines_too=sampled)
+        scores[pose.name] = {name: _in_boxes(meter, truth, p, sampled) for name, p in pictures.items()}
         if pose.name in QUICK:
             box = box_of(truth.alpha > PICTURE["person"])
             row = [(truth.plain, pose.name), *((pictures[n], n) for n in METHODS if n in pictures)]
             tiles += [sheets.tile(cut(p, box), text, 220) for p, text in row]
-        progress(0.3 + 0.7 * (i + 1) / len(chosen))
-    retracker.close()
+        if film and pose.kind == "speech":
+            row = [(truth.plain, f"person {seed}"), (pictures[TRUE], TRUE), (pictures[FITTED], FITTED)]
+            frames.append(np.hstack([sheets.tile(p, text, FILM_HEIGHT) for p, text in row]))
+        progress(0.1 + 0.9 * (i + 1) / len(chosen))
+    stage.close()
     kinds = {p.name: p.kind for p in chosen}
-    return Person(seed, human.framing, avatar.quality["rest_psnr"], scores, kinds, tiles)
+    return Person(seed, stage.human.framing, stage.avatar.quality["rest_psnr"], scores, kinds, tiles, frames)
+
+
+class _Stage:
+    """A made-up person, the avatar of their one picture, and what draws the avatar."""
+
+    def __init__(self, seed: int, meter: Meter) -> None:
+        from avatar.build.retrack import Retracker
+
+        self.human = Human(seed, TWIN["side"])
+        self.studio = Studio(self.human)
+        rest = self.studio.draw(_motion())
+        photo = self.studio.photo(rest)
+        self.avatar = build_from(photo)
+        self._cutout = _cut_out(photo, rest, self.studio)
+        self._free, self._drawer = Drawer(replace(self.avatar, limits={})), Drawer(self.avatar)
+        self._retracker, self._moments = Retracker(self.avatar), itertools.count()
+        self._retracker.motion(photo, next(self._moments) / FPS)
+
+    def draw(self, pose: Pose, baselines_too: bool) -> tuple[Truth, dict[str, U8]]:
+        side = self.human.side
+        truth = self.studio.draw(pose.motion)
+        seen = self.studio.photo(truth)
+        for _ in range(SETTLE if pose.number == 0 else 1):
+            fitted = self._retracker.motion(seen, next(self._moments) / FPS)
+        pictures = {
+            TRUE: self._free.draw(pose.motion, side, side, absolute=False),
+            FITTED: self._drawer.draw(fitted, side, side),
+        }
+        if baselines_too:
+            pictures[STATIC] = self._cutout.picture
+            pulled = baselines.warped(self._cutout, truth.landmarks)
+            if pulled is not None:
+                pictures[WARPED] = pulled
+        return truth, pictures
+
+    def close(self) -> None:
+        self._retracker.close()
 
 
 def _cut_out(photo: U8, rest: Truth, studio: Studio) -> Cutout:
@@ -185,7 +255,7 @@ def _cut_out(photo: U8, rest: Truth, studio: Studio) -> Cutout:
     return Cutout((picture * 255).round().astype(np.uint8), rest.alpha, foreground, landmarks)
 
 
-def _in_boxes(meter: Meter, truth: Truth, drawn: U8) -> dict[str, Scores]:
+def _in_boxes(meter: Meter, truth: Truth, drawn: U8, perceptual: bool = True) -> dict[str, Scores]:
     """Inside the true mask, and in boxes about the true face, mouth and eyes."""
     mask = truth.alpha > PICTURE["person"]
     plain, points = truth.plain, truth.landmarks
@@ -194,7 +264,7 @@ def _in_boxes(meter: Meter, truth: Truth, drawn: U8) -> dict[str, Scores]:
     for name, box in ({"person": box_of(mask), "face": _about(points, "face", mask)} | boxes).items():
         x0, y0, x1, y1 = box
         part = np.s_[y0:y1, x0:x1]
-        out[name] = meter.plain(plain[part], drawn[part], mask[part])
+        out[name] = meter.plain(plain[part], drawn[part], mask[part], perceptual)
     return out
 
 
@@ -220,6 +290,22 @@ def _means(people: list[Person]) -> dict[str, Any]:
     return {
         kind: {m: {b: asdict(mean(s)) for b, s in boxes.items()} for m, boxes in found[kind].items()} for kind in order
     }
+
+
+def _targets(means: dict[str, Any]) -> dict[str, str]:
+    """How the fitted parameters stand against the protocol's targets, in words."""
+    goal, out = TWIN["targets"], {}
+    near, far = (means.get(kind, {}).get(FITTED, {}).get("person", {}).get("psnr") for kind in ("near", "far"))
+    if near is not None:
+        out["near"] = f"{near:.1f} dB, target {goal['near_db']}"
+    if near is not None and far is not None:
+        out["lost beyond"] = f"{near - far:.1f} dB, target under {goal['far_loss_db']}"
+    for box in ("person", "face"):
+        found = {m: boxes[box]["st_lpips"] for m, boxes in means["all"].items()}
+        best = min(found[m] for m in (STATIC, WARPED) if found.get(m) is not None)
+        share = found[FITTED] / best
+        out[f"ST-LPIPS, {box}"] = f"{share:.2f} of the best baseline's, target {goal['st_lpips']}"
+    return out
 
 
 def _rows(tiles: list[U8]) -> list[list[U8]]:

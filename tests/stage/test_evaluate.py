@@ -6,15 +6,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.spatial import cKDTree
 
 from avatar import asset
 from models import identity, tracking
 from models.motion import Motion
-from stage.evaluate import baselines, metrics, twin
+from stage.evaluate import baselines, metrics, people, sheets, twin
 from stage.evaluate.metrics import Cutout, Meter
 from stage.evaluate.people import Human
 from stage.evaluate.protocol import TWIN
 from stage.evaluate.truth import Studio
+from stage.film import read_frames
 
 
 @pytest.fixture(scope="module")
@@ -92,16 +94,41 @@ def test_poses_cover_the_protocol() -> None:
     poses = twin.poses()
     assert len({p.name for p in poses}) == len(poses)
     assert {p.kind for p in poses} == {"near", "far", "pitch", "face", "speech"}
+    assert len(TWIN["expressions"]) == 20 and sum(p.kind == "speech" for p in poses) == 60
     assert set(twin.QUICK) <= {p.name for p in poses}
 
 
 def test_one_twin_from_photo_to_scores(meter: Meter) -> None:
-    """The whole path, with one pose; the figures only have to be possible ones."""
-    poses = [p for p in twin.poses() if p.name == "yaw -10"]
-    person = twin.one(1, poses, meter)
+    """The whole path, with a pose and two frames of speech; the figures only have to be possible ones."""
+    poses = [p for p in twin.poses() if p.name in ("yaw -10", "speech 0", "speech 1")]
+    person = twin.one(1, poses, meter, film=True)
     scores = person.scores["yaw -10"]
     assert set(scores) == set(twin.METHODS)
     for by_box in scores.values():
         assert set(by_box) == {"person", "face", "mouth", "eyes"}
         assert all(5 < s.psnr < 60 and 0 < s.st_lpips < 1.5 for s in by_box.values() if s.psnr and s.st_lpips)
     assert person.rest_psnr > 30
+    assert set(person.scores["speech 1"]) == {twin.TRUE, twin.FITTED}, "baselines only in sampled frames"
+    assert person.scores["speech 1"][twin.TRUE]["face"].st_lpips is None
+    assert len(person.film) == 2 and person.film[0].shape[0] == twin.FILM_HEIGHT
+    targets = twin._targets(twin._means([person]))
+    assert "dB, target 27" in targets["near"] and "ST-LPIPS, face" in targets
+
+
+def test_a_film_stands_where_it_was_asked_for(tmp_path: Path) -> None:
+    frames = [np.full((64, 97, 3), shade, np.uint8) for shade in (0, 120, 250)]
+    sheets.write_film(tmp_path / "a.mp4", frames, 25)
+    back = [rgb for _, rgb in read_frames(tmp_path / "a.mp4")]
+    assert len(back) == 3 and back[0].shape == (64, 96, 3) and abs(float(back[1].mean()) - 120) < 4
+    with pytest.raises(ValueError, match="quick"):
+        twin.evaluate(1, quick=True, film=tmp_path / "b.mp4")
+
+
+def test_paint_near_a_cloud_falls_off_with_distance() -> None:
+    cloud = cKDTree(np.zeros((1, 3)))
+    points = np.array([[0, 0, 0], [0.001, 0, 0], [0.0014, 0, 0], [0.003, 0, 0], [1, 0, 0]])
+    assert people._near(points, cloud, 0.001) == pytest.approx([1, 0.8, 0.4, 0, 0])
+    line = np.array([[0.0, 0, 0], [0.01, 0, 0]])
+    assert (
+        people._from_line(points, line, 0.01)[:4] == pytest.approx(0) and people._from_line(points, line, 0.01)[4] > 0.9
+    )
