@@ -8,14 +8,14 @@ the priors (with .8 % betas ran to 9), and the offsets of the next stage remove 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from avatar.build.kinematics import F64, Anchors
-from avatar.build.landmarks import LANDMARK_WEIGHT
+from avatar.build.landmarks import LANDMARK_WEIGHT, NET_BIAS
 from avatar.render.contract import Camera
 from models.body import BodyModel
 from models.motion import JOINT, axis_angle_from_matrix
@@ -218,10 +218,21 @@ def _start(f: LandmarkFit, face: Face) -> None:
     f.x[:3] = at - (f.on_mesh @ f.anchors(f.x).vertices).mean(0)
 
 
+def unbiased(face: Face) -> Face:
+    """The face with its landmarks where the body model has them: what the net always sees elsewhere is taken off."""
+    p = face.landmarks.astype(np.float64)
+    width = np.linalg.norm(p[234, :3] - p[454, :3])  # however the head is turned
+    bias = NET_BIAS @ np.asarray(face.matrix, np.float64)[:2, :2].T * width
+    landmarks = face.landmarks.copy()
+    landmarks[:468, :2] -= bias * [1, -1]
+    return replace(face, landmarks=landmarks)
+
+
 def fit(model: BodyModel, camera: Camera, face: Face, body: Body | None) -> Fit:
     """The photo's person in the body model: place, then pose, then shape, then expression."""
     ids, on_mesh = anchor_landmarks(model)
     f = LandmarkFit(Anchors.of_model(model, ids, POSED, BETAS), on_mesh, camera, _KEYPOINTS)
+    face = unbiased(face)
     f.observe(face, body)
     b, e = int(f.betas_at), int(f.expression_at)
     f.mean[3:b] = _MEAN_POSE.ravel()

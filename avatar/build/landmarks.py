@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
 OVAL = (
@@ -32,3 +34,7 @@ LANDMARK_WEIGHT = np.ones(468)
 LANDMARK_WEIGHT[list(SECOND_EYE_RING)] = 0.2  # skin that folds: it does not stay where the first ring goes
 LANDMARK_WEIGHT[list(OVAL)] = 0.5  # the contour slides over the surface as the head turns
 LANDMARK_WEIGHT[[*LIPS_OUTER, *LIPS_INNER, *RIGHT_EYE, *LEFT_EYE]] = 1.5
+
+# (468, 2) of the face's width, to the person's left and up in the head's own frame: where the net sees a landmark, from
+# where the body model has it. Made by scripts/calibrate_landmarks.py on made-up people that no evaluation uses.
+NET_BIAS = np.load(Path(__file__).with_name("landmark_bias.npy"))

@@ -12,10 +12,11 @@ from avatar import asset
 from models.motion import Motion
 from stage.evaluate import command, leaks, mouth
 from stage.evaluate.people import Human
-from stage.evaluate.protocol import LEAKS, TWIN
+from stage.evaluate.protocol import LEAKS
 from stage.evaluate.reenact import build_from
 from stage.evaluate.truth import Studio
 
+PHOTO_SIDE = 640  # px
 BROKEN_BY_MADE_UP: dict[str, str] = {}
 BROKEN_BY_DEMO: dict[str, str] = {}
 
@@ -33,7 +34,7 @@ def figures(demo_avatar_path: Path) -> dict[str, leaks.Figure]:
 @pytest.fixture(scope="module")
 def made_up() -> dict[str, leaks.Figure]:
     """Of a second photo: a procedural person's."""
-    studio = Studio(Human(1, TWIN["side"]))
+    studio = Studio(Human(1, PHOTO_SIDE))
     avatar = build_from(studio.photo(studio.draw(Motion())))
     return {f.name: f for f in leaks.measure(leaks.Stand(avatar))}
 

@@ -7,6 +7,7 @@ import pytest
 
 from avatar.build import anatomy, fit
 from avatar.build.kinematics import Anchors, left_jacobian
+from avatar.build.landmarks import NET_BIAS
 from avatar.build.refine import preconditioned_cg, umbrella
 from models import body
 from models.motion import matrix_from_axis_angle
@@ -61,6 +62,8 @@ def synthetic_face(model: body.BodyModel, camera, truth) -> Face:  # type: ignor
     landmarks = np.concatenate([np.column_stack([p[:, :2], depth]), np.zeros((10, 3))]).astype(np.float32)
     matrix = np.eye(4, dtype=np.float32)
     matrix[:3, :3] = matrix_from_axis_angle(pose[12] + pose[15])
+    width = np.linalg.norm(landmarks[234] - landmarks[454])
+    landmarks[:468, :2] += NET_BIAS @ matrix[:2, :2].T * width * [1, -1]  # as the net would see it
     return Face(landmarks, np.zeros(52, np.float32), matrix)
 
 
@@ -82,6 +85,18 @@ def test_the_fit_finds_a_synthetic_person(model: body.BodyModel) -> None:
     assert off < 5
     assert 0.04 < f.pose[22, 0] < 0.25
     assert np.abs(f.betas).max() < 4
+
+
+def test_the_nets_bias_is_even_and_small_and_comes_off() -> None:
+    left, right = 263, 33  # outer corners of the eyes
+    assert NET_BIAS.shape == (468, 2) and np.linalg.norm(NET_BIAS, axis=1).max() < 0.08
+    assert NET_BIAS[left] == pytest.approx(NET_BIAS[right] * [-1, 1], abs=1e-6)
+    seen = np.zeros((478, 3), np.float32)
+    seen[234, 0], seen[454, 0] = 0, 100
+    face = Face(seen, np.zeros(52, np.float32), np.eye(4, dtype=np.float32))
+    way = fit.unbiased(face).landmarks[:, :2] - seen[:, :2]
+    assert way[:468] == pytest.approx(NET_BIAS * [-100, 100], abs=1e-3)
+    assert np.abs(way[468:]).max() == 0
 
 
 def test_least_squares_stays_in_its_box() -> None:
