@@ -18,7 +18,7 @@ Bar = Callable[[str], AbstractContextManager[Callable[[float], None]]]
 def add(commands: argparse._SubParsersAction, run: Callable[[argparse.Namespace], int]) -> None:
     """Add `evaluate` and its kinds."""
     evaluate = commands.add_parser("evaluate", help="measure likeness and leaks, by stage/evaluate/protocol.toml")
-    kinds = evaluate.add_subparsers(dest="kind", required=True, metavar="{reenact,leaks,arms,twin,cross}")
+    kinds = evaluate.add_subparsers(dest="kind", required=True, metavar="{reenact,leaks,arms,photos,twin,cross}")
     reenact = kinds.add_parser("reenact", help="frame 0 builds the avatar, the other frames drive it and are compared")
     reenact.add_argument("video", type=Path)
     reenact.add_argument(
@@ -28,6 +28,8 @@ def add(commands: argparse._SubParsersAction, run: Callable[[argparse.Namespace]
     leaks.add_argument("avatar", type=Path)
     arms = kinds.add_parser("arms", help="what tears when an avatar's arms gesture; fails past a limit")
     arms.add_argument("avatar", type=Path)
+    photos = kinds.add_parser("photos", help="are they accepted, redrawn well, still the same person while they talk?")
+    photos.add_argument("photos", type=Path, nargs="+", metavar="PHOTO")
     twin = kinds.add_parser("twin", help="procedural people with exact truth: one picture builds, other poses compare")
     twin.add_argument(
         "--identities", type=int, default=TWIN["identities"], help="of the eight and on (default %(default)s)"
@@ -40,7 +42,7 @@ def add(commands: argparse._SubParsersAction, run: Callable[[argparse.Namespace]
     cross.add_argument("avatar", type=Path)
     cross.add_argument("--photo", type=Path, help="to compare the identity with (default: the avatar's photo state)")
     cross.add_argument("--frames", type=int, default=CROSS["frames"], help="frames judged (default %(default)s)")
-    for kind in (reenact, leaks, arms, twin, cross):
+    for kind in (reenact, leaks, arms, photos, twin, cross):
         kind.add_argument("--json", type=Path, metavar="FILE")
         kind.add_argument("--sheet", type=Path, metavar="FILE.jpg", help="contact sheet of what was compared")
         kind.set_defaults(run=run)
@@ -52,11 +54,14 @@ def run(args: argparse.Namespace, bar: Bar) -> int:
         path = getattr(args, name, None)
         if path is not None and not path.is_file():
             raise ValueError(f"{path}: no such {name} file")
+    for path in getattr(args, "photos", ()):
+        if not path.is_file():
+            raise ValueError(f"{path}: no such photo file")
     for path in (args.json, args.sheet, getattr(args, "film", None)):
         if path and not path.absolute().parent.is_dir():
             raise ValueError(f"{path}: its folder does not exist; make it first")
     with bar("measuring") as progress:
-        kinds = {"reenact": _reenact, "leaks": _leaks, "arms": _arms, "twin": _twin, "cross": _cross}
+        kinds = {"reenact": _reenact, "leaks": _leaks, "arms": _arms, "photos": _photos, "twin": _twin, "cross": _cross}
         text, result, broken = kinds[args.kind](args, progress)
     print(text)
     if args.json:
@@ -90,6 +95,13 @@ def _arms(args: argparse.Namespace, progress: Callable[[float], None]) -> Outcom
     result = arms.evaluate(args.avatar, args.sheet, progress)
     name = args.avatar.name
     return arms.table(name, result), arms.as_json(name, result), arms.broken(result)
+
+
+def _photos(args: argparse.Namespace, progress: Callable[[float], None]) -> Outcome:
+    from stage.evaluate import photos
+
+    rows = photos.evaluate(args.photos, args.sheet, progress)
+    return photos.table(rows), photos.as_json(rows), not all(r.holds for r in rows)
 
 
 def _twin(args: argparse.Namespace, progress: Callable[[float], None]) -> Outcome:

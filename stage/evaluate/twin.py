@@ -68,7 +68,7 @@ def poses() -> list[Pose]:
     out += [Pose(f"pitch {p:+d}", "pitch", _motion(pitch=p)) for p in TWIN["pitches_deg"]]
     out += [Pose(f"jaw {j}", "face", _motion(face={"jawOpen": j})) for j in TWIN["jaws"]]
     out += [Pose(names[0], "face", _motion(face=dict.fromkeys(names, 1.0))) for names in TWIN["expressions"]]
-    return out + list(_utterance(TWIN["utterance"]))
+    return out + list(utterance(TWIN["utterance"]))
 
 
 def _motion(yaw: float = 0, pitch: float = 0, face: dict[str, float] | None = None) -> Motion:
@@ -82,7 +82,7 @@ def _motion(yaw: float = 0, pitch: float = 0, face: dict[str, float] | None = No
     return m
 
 
-def _utterance(frames: int) -> Iterator[Pose]:
+def utterance(frames: int) -> Iterator[Pose]:
     """Opening, rounding and closing with a small nod, as in speech."""
     for k in range(frames):
         t = k / frames * 2 * np.pi
