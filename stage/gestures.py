@@ -36,7 +36,7 @@ def beat(limbs: Limbs, seconds: float) -> MotionTrack:
 
 
 def of_beat(kind: str, side: str, share: float) -> Gesture:
-    """One arm at a share -1 (down) .. 1 (up) of a beat; the fingers close on the way down."""
+    """One arm at a share -1 (down) .. 1 (up) of a beat; below the middle the fingers close."""
     up = share if side == "left" else -share  # a left arm rises about +z
     if kind == FREE:
         turns: dict[str, Turn] = {
@@ -46,7 +46,7 @@ def of_beat(kind: str, side: str, share: float) -> Gesture:
         }
     else:
         turns = {"wrist": (float(-share * STIFF_WRIST), 0.0, float(0.5 * up * STIFF_WRIST))}
-    return Gesture(turns, float(-share * FINGERS))
+    return Gesture(turns, float(max(-share, 0.0) * FINGERS))
 
 
 def _phase(beats: float) -> float:

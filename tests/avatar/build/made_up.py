@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
+from unittest import mock
 
 import numpy as np
 from numpy.typing import NDArray
 
+from avatar.asset import Avatar
+from avatar.build import builder, observe
 from avatar.build.arms.fit import FINGERS, chain, tips
+from avatar.build.observe import Observation
+from avatar.build.photo import Photo
+from models import matting, tracking
 from models.motion import JOINT, Motion, compose_rotations
 from models.person import Body, Face, Hand, Person, person_of
 from stage.evaluate.people import Human, Posed
@@ -42,6 +49,35 @@ def scene() -> Scene:
     posed = human.posed(Motion())
     rgb = studio.photo(truth)
     return Scene(human, truth, rgb, _person(human, posed, truth, rgb.shape), _arm(human, posed))
+
+
+def observed(s: Scene) -> Observation:
+    """What observe would find, with exact landmarks and matte in the nets' place."""
+
+    class Tracker:
+        def __enter__(self) -> Tracker:
+            return self
+
+        def __exit__(self, *_: object) -> None: ...
+
+        def track(self, rgb: NDArray) -> list[Person]:
+            return [s.person]
+
+    def matte(rgb: NDArray, *_: object) -> matting.Matte:
+        alpha = s.truth.alpha
+        return matting.Matte(alpha, matting.push_pull(rgb.astype(np.float32) / 255, (alpha > 0.98).astype(np.float32)))
+
+    with mock.patch.object(tracking, "Tracker", Tracker), mock.patch.object(matting, "matte", matte):
+        return observe.observe(Photo(s.rgb, 1.0))
+
+
+def built(o: Observation, gaussians: int) -> Avatar:
+    """The avatar of an observation, by the builder itself."""
+    with (
+        mock.patch.object(observe, "observe", lambda *_, **__: o),
+        mock.patch.object(builder, "read", lambda *_: Photo(o.rgb, 1.0)),
+    ):
+        return builder.build(Path(__file__), builder.Options(gaussians=gaussians, name="made up"))[0]
 
 
 def _joints(human: Human) -> NDArray[np.float64]:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 
 from avatar.asset import Avatar
-from avatar.build import anatomy, builder, fit, observe, refine
+from avatar.build import anatomy, fit, observe, refine
 from avatar.build import mesh as meshing
 from avatar.build.arms import classify, gaps, limits, owner
 from avatar.build.arms import plan as planning
@@ -19,13 +17,12 @@ from avatar.build.arms.fit import _Arm
 from avatar.build.arms.plan import Plan
 from avatar.build.arms.tear import TearGauge
 from avatar.build.observe import Observation
-from avatar.build.photo import Photo
 from avatar.limbs import FORESHORTENED, FREE, OUT_OF_VIEW, PAIR, Gesture, Limbs
 from avatar.rig import Rig
-from models import body, matting, tracking
+from models import body
 from models.motion import JOINT
-from models.person import Body, Hand, Person
-from tests.avatar.build.made_up import SIDE, Scene, scene
+from models.person import Body, Hand
+from tests.avatar.build.made_up import SIDE, Scene, built, observed, scene
 from tests.conftest import shared_file
 
 MODEL = body.load()
@@ -37,27 +34,8 @@ def made_up() -> Scene:
 
 
 @pytest.fixture(scope="module")
-def observation(made_up: Scene) -> Iterator[Observation]:
-    """What observe would find, with exact landmarks and matte in the nets' place."""
-
-    class Tracker:
-        def __enter__(self) -> Tracker:
-            return self
-
-        def __exit__(self, *_: object) -> None: ...
-
-        def track(self, rgb: Any) -> list[Person]:
-            return [made_up.person]
-
-    def matte(rgb: Any, *_: object) -> matting.Matte:
-        alpha = made_up.truth.alpha
-        return matting.Matte(alpha, matting.push_pull(rgb.astype(np.float32) / 255, (alpha > 0.98).astype(np.float32)))
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tracking, "Tracker", Tracker)
-        patch.setattr(matting, "matte", matte)
-        found = observe.observe(Photo(made_up.rgb, 1.0, ()))
-    yield found
+def observation(made_up: Scene) -> Observation:
+    return observed(made_up)
 
 
 @pytest.fixture(scope="module")
@@ -73,10 +51,7 @@ def plan(observation: Observation, fitted: fit.Fit) -> Plan:
 
 @pytest.fixture(scope="module")
 def avatar(observation: Observation) -> Avatar:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(observe, "observe", lambda *_, **__: observation)
-        patch.setattr(builder, "read", lambda *_: Photo(observation.rgb, 1.0, ()))
-        return builder.build(__file__, builder.Options(gaussians=45_000))[0]  # type: ignore[arg-type]
+    return built(observation, 45_000)
 
 
 def arm_of(plan: Plan, side: str) -> classify.Arm:
