@@ -84,7 +84,8 @@ def _zeros(*shape: int) -> F32:
 
 @dataclass
 class Motion:
-    """One moment. Live: head and torso rotations are relative to the photo's, the face is absolute towards neutral."""
+    """One moment. Live: head and torso rotations are relative to the photo's; arms and hands are absolute, and the face
+    is so towards neutral."""
 
     time: float = 0.0  # s on the media clock
     epoch: int = 0  # utterance generation: anything older than the session's epoch is dropped
