@@ -13,15 +13,20 @@ import run_server
 from avatar import asset
 from avatar.asset import Avatar
 from avatar.build import builder
+from avatar.build.arms.tear import Tear, TearGauge
 from avatar.limbs import FORESHORTENED, FREE, OUT_OF_VIEW, Limbs
 from avatar.rig import Rig
-from models.motion import GROUP, JOINT
+from drivers.gesture import Gesture
+from drivers.prosody import Prosody
+from models.motion import GROUP, JOINT, Motion
 from stage import gestures
 from stage.evaluate import arms
 from stage.evaluate.protocol import ARMS
+from stage.life import arms_of
 from tests.avatar.build.conftest import nets  # noqa: F401
 from tests.avatar.test_limbs import bound
 from tests.conftest import shared_file
+from tests.drivers.test_prosody import heard, syllables
 
 
 @pytest.fixture(scope="module")
@@ -117,6 +122,32 @@ def test_a_film_of_the_beat(open_hand: Path, tmp_path: Path) -> None:
     assert result.frames == 45
     frames = [f.astype(np.float32) for _, f in film.read_frames(out)]
     assert np.abs(frames[0] - frames[20]).mean() > 0.5
+
+
+def test_speech_gestures_start_from_how_the_photo_holds_the_arm() -> None:
+    """Not from the zeros that the mesh is bound at."""
+    avatar = bound()
+    rest = arms_of(avatar).rest
+    np.testing.assert_allclose(rest[JOINT["left_elbow"]], avatar.limb_pose["left_elbow"], atol=1e-6)
+    motion = Gesture(arms_of(avatar), Prosody(0)).onto(Motion(0.3))
+    assert motion.weight[GROUP["arms"]] == 1
+    at_rest = Rig(avatar).state(motion).pose[JOINT["left_elbow"]]
+    assert np.linalg.norm(at_rest) < np.radians(3)  # hands at rest drift a little
+
+
+def test_what_speech_does_to_a_real_arm_does_not_tear_it(open_hand: Path) -> None:
+    avatar = asset.load(open_hand)
+    voice = heard(syllables(list(np.arange(0.3, 6, 0.5)), 7.0))
+    gesture = Gesture(arms_of(avatar), voice, 3, strength=1.5)
+    rig, gauge, limits = Rig(avatar), TearGauge(avatar, avatar.neutral), ARMS["limits"]
+    allowed = Tear(*(limits[f"arm_{k}"] for k in ("bare", "stretched", "folded")))
+    turned = 0.0
+    for t in np.arange(0, 7, 0.4):
+        state = rig.state(gesture.onto(Motion(float(t))))
+        turned = max(turned, float(np.linalg.norm(state.pose[JOINT["left_elbow"]])))
+        assert gauge(state).within(allowed), t
+    gauge.close()
+    assert turned > np.radians(3)
 
 
 def without_gaussians_on_arms(avatar: Avatar) -> Avatar:
