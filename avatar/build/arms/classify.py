@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -23,6 +23,8 @@ TOUCHING_ARMS = 0.28  # of the shoulders' width, from a wrist to the other forea
 TOUCHING_HANDS, TOUCHING_GUESSES = 0.06, 0.15  # from hand to hand, where both are found and where not
 FACE_REACH = 1.08  # how much the face's oval is grown within which a hand is held against it
 WORST_HAND = 0.03  # of the shoulders' width, mean error of the fitted hand
+DEPTH_KEPT = 0.5  # of a free arm's depth before its shoulder
+HAND_BEFORE = 0.03  # m that the hand of a foreshortened arm is put before its elbow
 FLAT = 0.7  # length of the forearm in the picture, of its length in space, under which it points at the viewer
 
 
@@ -106,7 +108,25 @@ def _fitted(model: BodyModel, o: Observation, fit: Fit, body: Body, side: str) -
     bone = arm.points[2] - arm.points[1]
     flat = float(np.linalg.norm(bone[:2]) / np.linalg.norm(bone))
     why = f"{100 * flat:.0f} % of the forearm's length shows"
-    return Arm(side, FREE if flat >= FLAT else FORESHORTENED, why, arm)
+    kind = FREE if flat >= FLAT else FORESHORTENED
+    return Arm(side, kind, why, _nearer_the_trunk(arm, kind))
+
+
+def _nearer_the_trunk(arm: ArmFit, kind: str) -> ArmFit:
+    """The same picture of the arm, but less far before the trunk: then a turn of the torso parts them less, and the
+    hand, whose depth is a guess that comes out too near and too small, gets about its size."""
+    shoulder, elbow, wrist = -arm.points[:, 2]
+    if kind == FREE:
+        elbow_to, wrist_to = (shoulder + DEPTH_KEPT * (z - shoulder) for z in (elbow, wrist))
+    else:
+        elbow_to, wrist_to = elbow, elbow - HAND_BEFORE
+    of_elbow, of_hand = elbow_to / elbow, wrist_to / wrist
+    points, places = arm.points.copy(), arm.places.copy()
+    points[1] *= of_elbow
+    points[2] *= of_hand
+    places[2] *= of_elbow
+    places[3:] *= of_hand
+    return replace(arm, points=points, places=places, hand=arm.hand * of_hand)
 
 
 def _to_segment(p: NDArray, a: NDArray, b: NDArray) -> float:

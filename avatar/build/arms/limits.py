@@ -21,7 +21,7 @@ MOST = {
     FREE: {"shoulder": (0.10, 0.10, 0.21), "elbow": (0.18, 0.14, 0.35), "wrist": (0.21, 0.14, 0.26)},
     FORESHORTENED: {"shoulder": (0.0, 0.0, 0.0), "elbow": (0.0, 0.0, 0.0), "wrist": (0.10, 0.10, 0.10)},
 }  # fmt: skip
-MOST_CURL = 0.4  # rad of each finger joint, to either side
+MOST_CURL = {FREE: (-0.4, 0.4), FORESHORTENED: (-0.15, 0.3)}  # rad that each finger joint stretches and bends
 ALLOWED = Tear(bare=0.002, stretched=0.004, folded=0.035)
 SHARES = (1.0, 0.85, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2)  # of the most, tried in turn; nothing where all tear
 TOGETHER = 0.85  # factor on all of an arm's limits while their combinations tear
@@ -58,7 +58,7 @@ def _of_arm(rig: Rig, limbs: Limbs, gauge: TearGauge, side: str) -> Limits:
             for way in (0, 1):
                 end = most[name][axis] * (1 if way else -1)
                 found[name][axis, way] = end * _share(Gesture({name: _about(axis, end)}), tears) if end else 0.0
-    for way, end in ((0, -MOST_CURL), (1, MOST_CURL)):
+    for way, end in enumerate(MOST_CURL[limbs.kind[side]]):
         curl[way] = end * _share(Gesture(fingers=end), tears)
     together = 1.0
     while together > LEAST and any(tears(g.scaled(together)) for g in corners(found, curl)):

@@ -34,6 +34,7 @@ CONTACT = 3  # px beside a cut whose colours may be the other's
 BESIDE = 5  # px from the trunk within which arm pixels certainly hide trunk
 
 RADIUS_ARM, RADIUS_HAND = 0.05, 0.02  # m from a bone to the arm's surface
+FOREARM = 0.04  # m: radius of a forearm that points at the viewer
 IN_FRONT = 0.02  # m that a forearm before its upper arm reaches farther in the picture
 
 HAND_BONES = tuple(
@@ -208,7 +209,8 @@ def _trunk(o: Observation, label: NDArray, regions: list[Region], body: NDArray[
     for r in regions:
         close = _reach(o, r)
         shared |= r.mask & (r.sway < SHARED) & close
-    fill = _hidden_trunk(trunk, arms, body) | shared
+    hands, forearms = _forearms(o, regions)
+    fill = _hidden_trunk(trunk, arms, body | forearms, hands) | shared
     soft = cv2.GaussianBlur((fill & arms | trunk).astype(np.float32), (0, 0), 1.2)
     inner = np.where(shared, alpha, np.clip(1.6 * soft, 0, 1))
     new = np.where(arms, np.where(fill, inner, np.clip(2 * soft - 0.6, 0, 1) * np.minimum(alpha, 1)), alpha)
@@ -230,11 +232,27 @@ def _reach(o: Observation, r: Region) -> NDArray[np.bool_]:
     return np.asarray(np.hypot(xx + 0.5 - x, yy + 0.5 - y) < 1.3 * SHOULDER * r.per_metre[0])
 
 
-def _hidden_trunk(trunk: NDArray, arms: NDArray, body: NDArray) -> NDArray[np.bool_]:
-    """Arm pixels behind which there is trunk: the fitted body, or trunk on both sides in their row, or very near."""
-    left = np.maximum.accumulate(trunk, 1)
-    right = np.maximum.accumulate(trunk[:, ::-1], 1)[:, ::-1]
-    fill = arms & ((left & right) | body | (distance_transform_edt(~trunk) < BESIDE))
+def between(trunk: NDArray, axis: int) -> NDArray[np.bool_]:
+    """Pixels with trunk on both sides along an axis."""
+    first = np.maximum.accumulate(trunk, axis)
+    last = np.flip(np.maximum.accumulate(np.flip(trunk, axis), axis), axis)
+    return np.asarray(first & last)
+
+
+def _forearms(o: Observation, regions: list[Region]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """(H, W) hands of foreshortened arms, and the forearms behind them, which stay with the trunk."""
+    hands, tubes = np.zeros(o.alpha.shape, bool), np.zeros(o.alpha.shape, np.uint8)
+    for r in regions:
+        if r.arm.kind != FREE:
+            hands |= r.mask
+            draw_line(tubes, r.fit.pixels[1], r.fit.pixels[2], 1, 2 * FOREARM * r.per_metre[2])
+    return hands, hands & (tubes > 0)
+
+
+def _hidden_trunk(trunk: NDArray, arms: NDArray, body: NDArray, before: NDArray) -> NDArray[np.bool_]:
+    """Arm pixels behind which there is trunk: the fitted body, or trunk on both sides in their row, or very near;
+    for hands that lie `before` it, also trunk on both sides in their column."""
+    fill = arms & (between(trunk, 1) | between(trunk, 0) & before | body | (distance_transform_edt(~trunk) < BESIDE))
     r = 6 if min(trunk.shape) > 300 else 3
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * r + 1, 2 * r + 1))
     together = cv2.morphologyEx((fill | trunk).astype(np.uint8), cv2.MORPH_OPEN, disc)

@@ -204,7 +204,7 @@ def _tell_cloth(o: Observation, region: Region, grid: _Grid, b: _Bones, near: _N
     fore = (d[1] < 0.02 * px[1]) & (t[1] > 0.3) & (t[1] < 0.8) & grid.mask
     bare = fore.sum() > 5 and np.median(skinness[fore]) > 0.5
     cost[1 if bare else 2 :] += CLOTH_PUSH * px[2] * (1 - skinness)
-    in_front = region.fit.points[2, 2] > region.fit.points[1, 2] + 0.04
+    in_front = region.fit.points[2, 2] > region.fit.points[1, 2] + 0.02
     if bare and in_front:
         cost[0] += CLOTH_PUSH * px[0] * skinness * (d[1] < 0.06 * px[1])
 
