@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 import avatar.build.fit as fitting
 from avatar.asset import Avatar, Gaussians
-from avatar.build import assemble, check, colour, corrections, lips, observe, refine, seed
+from avatar.build import assemble, check, colour, corrections, lips, observe, refine, seed, stretch
 from avatar.build import mesh as meshing
 from avatar.build.arms import limits as arm_limits
 from avatar.build.arms import plan as arms
@@ -111,7 +111,7 @@ def build(
     avatar, face = assemble.assemble(model, fit, union, plan)
     avatar, union = assemble.drop_unreachable(avatar, union, model)
     stages.enter("seed")
-    seeds = _seed_to_number(model, o, union, options)
+    seeds = stretch.bounded(avatar, o, _seed_to_number(model, o, union, options))
     stages.enter("colour")
     gaussians = _coloured(model, o, plan.trunk, union, seeds, assemble.blink_stretch(avatar, model))
     stages.enter("check")
@@ -157,10 +157,10 @@ def _seed_to_number(model: BodyModel, o: Observation, union: UnionMesh, options:
 
 
 def _coloured(
-    model: BodyModel, o: Observation, trunk: Observation, union: UnionMesh, seeds: seed.Seeds, stretch: NDArray
+    model: BodyModel, o: Observation, trunk: Observation, union: UnionMesh, seeds: seed.Seeds, unfolds: NDArray
 ) -> Gaussians:
-    """Gaussians with their solved colours; trunk: the photo without its moving arms; stretch (F,) in a blink."""
-    first, doubt = colour.first_colours(model, trunk, union, seeds, stretch)
+    """Gaussians with their solved colours; trunk: the photo without its moving arms; unfolds (F,) in a blink."""
+    first, doubt = colour.first_colours(model, trunk, union, seeds, unfolds)
     gaussians = Gaussians(
         face=seeds.face.astype(np.int32), bary=seeds.bary.astype(np.float32), shape=seeds.shape.astype(np.float32),
         colour=first.astype(np.float32), opacity=seeds.opacity.clip(0, 1).astype(np.float32), layer=seeds.layer,

@@ -27,10 +27,10 @@ from models.matting import push_pull
 from models.motion import LEFT_EYE as LEFT_EYE_JOINT
 from models.motion import RIGHT_EYE as RIGHT_EYE_JOINT
 
-RIDGE_SEEN, RIDGE_UNDERLAY, RIDGE_HIDDEN, RIDGE_FRINGE = 0.02, 0.1, 1.0, 60.0  # towards the first colour
+RIDGE_SEEN, RIDGE_UNDERLAY, RIDGE_HIDDEN, RIDGE_FRINGE = 0.02, 0.1, 1.0, 80.0  # towards the first colour
 RIDGE_DOUBTED = 0.4  # where the photo shows the Gaussian's neighbour
-RIDGE_EDGE = 10.0  # how much more where the matte is half transparent: there the background's share is uncertain
-RIDGE_OUTLINE = 12.0  # how much more at the outline of a surface that turns inwards: it must not keep a rim
+RIDGE_EDGE = 6.0  # how much more where the matte is half transparent: there the background's share is uncertain
+RIDGE_OUTLINE = 5.0  # how much more at the outline of a surface that turns inwards: it must not keep a rim
 DOUBT_EYE = 0.25  # of an eye's white beside its lids: what is lost there is the look of the photo's eye
 CROWDED = 3
 LIT_LID = 0.7

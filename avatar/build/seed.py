@@ -24,7 +24,7 @@ from models.motion import HEAD
 TRUNK, SURROUNDS, FACE, FINE = 2.0, 1.6, 1.2, 0.9  # lattice spacing in px of a face 140 px wide
 LEVELS = (2.8, 2.2, 1.7, FACE, FINE)  # the lattices there are
 DETAIL = (0.7, 1.7)  # least and most detail that counts
-HIDDEN_INSIDE, HIDDEN_SHELL, HIDDEN_HAIR, HIDDEN_HEAD, HIDDEN_TRUNK = 1.5, 2.0, 1.4, 2.6, 4.0
+HIDDEN_INSIDE, HIDDEN_SHELL, HIDDEN_HAIR, HIDDEN_HEAD, HIDDEN_TRUNK = 1.5, 2.0, 2.0, 3.0, 4.6
 HIDDEN_TEETH = 1.0  # crowns and the lines between them
 SEEN_SIGMA, HIDDEN_SIGMA, HAIR_SIGMA = 0.45, 0.75, 0.55  # of the spacing
 STRETCH = 3.0  # how many times longer than in the picture a spot may be along a steep surface

@@ -12,9 +12,10 @@ import pytest
 import scipy.sparse as sp
 
 import avatar.build.fit as fitting
-from avatar.build import anatomy, check, completion, mesh, observe, parts, photo, prune, refine, scalp
+from avatar.build import anatomy, check, completion, mesh, observe, parts, photo, prune, refine, scalp, seed, stretch
 from avatar.build.parts import CLOTH, HAIR, SKIN
 from avatar.render import cpu
+from avatar.rig import Rig
 from models import body
 
 if TYPE_CHECKING:
@@ -150,3 +151,22 @@ def test_what_a_turn_uncovers_behind_the_temple_is_hair(built: Built, person: Pe
         painted = np.where(on[:, None], np.array([1, 0, 0]), np.array([0, 0, 0])).astype(np.float32)
         drawn = check.draw(check.replace(a, gaussians=check.replace(a.gaussians, colour=painted)), state)
         assert (drawn[..., 0] > 0.5).sum() > 0.01 * (drawn[..., 3] > 0.5).sum()
+
+
+def test_an_opening_mouth_draws_no_gaussian_out(built: Built, person: Person) -> None:
+    """Hidden spots on lips that an opening mouth stretches were up to 17 px long."""
+    a, o = built.avatar, person.o
+    n, rng = len(a.mesh.faces), np.random.default_rng(0)
+    face, zeros = rng.integers(0, n, 2000), np.zeros(2000)
+    seeds = seed.Seeds(
+        face, np.full((2000, 2), 1 / 3), np.tile(np.eye(2), (2000, 1, 1)), zeros + 1, zeros.astype(np.uint8),
+        np.zeros((2000, 2)), zeros > 0, zeros, zeros > 0,
+    )  # fmt: skip
+    bounded = stretch.bounded(a, o, seeds)
+    rig = Rig(a)
+    states = list(stretch._open_mouths(rig))
+    longest = stretch.largest_axes([rig.vertices(s).copy() for s in states], a.mesh.faces, bounded)
+    most = stretch.MOST * mesh.unit(o) / o.camera.focal
+    assert (longest / -rig.vertices(a.photo)[a.mesh.faces[face, 0], 2] < 1.5 * most).all()
+    kept = np.isclose(bounded.shape, seeds.shape).all((1, 2))
+    assert kept.any() and not kept.all()  # what is small enough stays as it is
