@@ -106,11 +106,16 @@ def _avatars() -> Iterator[Finding]:
 
 
 def _voices() -> Iterator[Finding]:
-    from drivers.text import EspeakReader, NoReader
+    from drivers.text import NoReader, readers
 
-    reader = EspeakReader()
+    reader = readers()
     try:
-        yield Finding("voices", True, f"{len(reader.voices())} for typed text, by espeak-ng", needed=False)
+        voices = reader.voices()
+        ready = [voice for voice in voices if not voice.missing]
+        yield Finding("voices", bool(ready), f"{len(ready)} for typed text", needed=False)
+        for voice in voices:
+            if voice.missing:
+                yield Finding("voices", False, f"{voice.name}: {voice.missing}", needed=False)
     except NoReader as e:
         yield Finding("voices", False, f"none for typed text: {e}", needed=False)
     finally:

@@ -177,6 +177,9 @@ def test_a_text_becomes_a_film_with_its_voice(demo_avatar_path: Path, tmp_path: 
     assert len(frames(out)) == np.ceil(round(seconds * 15, 3)) and np.sqrt((sound**2).mean()) > 0.02
     assert "no voice 'nobody'" in failure("render", demo_avatar_path, "--say", "hello", "--voice", "nobody", "-o", out)
     assert "nothing to say" in failure("render", demo_avatar_path, "--say", "...", "-o", out)
+    assert "[happy]" in failure("render", demo_avatar_path, "--say", "[hapy] hello", "-o", out)
+    assert "1.5" in failure("render", demo_avatar_path, "--say", "hello", "--gesture-strength", "9", "-o", out)
+    assert "no mood 'hungry'" in run("render", demo_avatar_path, "--say", "x", "--mood", "hungry", "-o", out).stderr
 
 
 def test_a_film_has_one_driver(tmp_path: Path, sound: Path) -> None:
