@@ -53,8 +53,21 @@ class PerceptualDistance:
 
     def distance(self, a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
         """Distance of two pictures (H, W, 3) uint8 RGB, 0 for equal ones."""
+        return self.between(self.features(a), self.features(b))
+
+    def features(self, image: NDArray[np.uint8]) -> list[torch.Tensor]:
+        """What the net sees in a picture (H, W, 3) uint8 RGB, for `between`: a truth is looked at once."""
+        import lpips
+
         with torch.inference_mode():
-            return float(self.distances(_to_tensor(a), _to_tensor(b))[0])
+            seen = self._model.net.forward(self._model.scaling_layer(_to_tensor(image).to(self.device)))
+            return [lpips.normalize_tensor(layer) for layer in seen]
+
+    def between(self, a: list[torch.Tensor], b: list[torch.Tensor]) -> float:
+        """Distance of two pictures of one size by their features."""
+        with torch.inference_mode():
+            heads = zip(self._model.lins, a, b, strict=True)
+            return float(sum(head((p - q) ** 2).mean() for head, p, q in heads))
 
     def distances(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
         """a, b (B, 3, H, W) float32 RGB in -1..1 -> (B,); gradients flow to a and b."""

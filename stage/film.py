@@ -148,6 +148,18 @@ def read_frames(path: Path) -> Iterator[tuple[float, U8]]:
         raise ValueError(f"{path}: its picture cannot be decoded ({e})") from e
 
 
+def count_frames(path: Path) -> int:
+    """Of the moving picture, counted by its packets without decoding; containers' own counts are often wrong.
+
+    Raises ValueError where the file has no picture.
+    """
+    try:
+        with av.open(str(path)) as container:
+            return sum(packet.size > 0 for packet in container.demux(container.streams.video[0]))
+    except (av.FFmpegError, IndexError) as e:
+        raise ValueError(f"{path}: its picture cannot be decoded ({e})") from e
+
+
 def probe(path: Path) -> tuple[bool, bool, Fraction, int]:
     """(has moving picture, has sound, frame rate, frames as the container says). Raises ValueError for neither."""
     try:

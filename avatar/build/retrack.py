@@ -177,17 +177,20 @@ class Retracker:
             seen = replace(seen, world=(seen.world - self._body_bias).astype(np.float32))
         return replace(person, face=replace(face, landmarks=landmarks.astype(np.float32)), body=seen)
 
-    def motion(self, rgb: NDArray[np.uint8], time: float) -> Motion:
-        """A frame (H, W, 3) at `time` s -> absolute motion; where no face is found, the last one holds."""
-        camera = self.avatar.camera
+    def follow(self, rgb: NDArray[np.uint8], time: float) -> tracking.Person | None:
+        """Let the nets, which remember, see a frame (H, W, 3) at `time` s; the person in it."""
         if not self._calibrated:
             self._calibrate(rgb.shape[1], rgb.shape[0])
         persons = [p for p in self._tracker.track(rgb, time) if p.face is not None]
-        if not persons:
-            return replace(
-                self._last or self._motion(self._fit.x, self.avatar.photo.pose[[LEFT_EYE, RIGHT_EYE]]), time=time
-            )
-        person = self._without_bias(scaled(persons[0], camera.width / rgb.shape[1]))
+        return scaled(persons[0], self.avatar.camera.width / rgb.shape[1]) if persons else None
+
+    def motion(self, rgb: NDArray[np.uint8], time: float) -> Motion:
+        """A frame (H, W, 3) at `time` s -> absolute motion; where no face is found, the last one holds."""
+        found = self.follow(rgb, time)
+        if found is None:
+            last = self._last or self._motion(self._fit.x, self.avatar.photo.pose[[LEFT_EYE, RIGHT_EYE]])
+            return replace(last, time=time)
+        person = self._without_bias(found)
         face = person.face
         assert face is not None
         f = self._fit

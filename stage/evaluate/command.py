@@ -24,6 +24,12 @@ def add(commands: argparse._SubParsersAction, run: Callable[[argparse.Namespace]
     reenact.add_argument(
         "--frames", type=int, default=REENACT["frames"], help="frames compared, evenly spaced (default %(default)s)"
     )
+    reenact.add_argument(
+        "--refine-pose", action="store_true", help="refine poses on the pictures they are judged by; the output says so"
+    )
+    reenact.add_argument(
+        "--lpips-backbone", type=Path, metavar="FILE.pth", help="torchvision's VGG-16 weights: LPIPS, not ST-LPIPS"
+    )
     leaks = kinds.add_parser("leaks", help="what shows that should not when an avatar moves; fails past a limit")
     leaks.add_argument("avatar", type=Path)
     arms = kinds.add_parser("arms", help="what tears when an avatar's arms gesture; fails past a limit")
@@ -42,6 +48,10 @@ def add(commands: argparse._SubParsersAction, run: Callable[[argparse.Namespace]
     cross.add_argument("avatar", type=Path)
     cross.add_argument("--photo", type=Path, help="to compare the identity with (default: the avatar's photo state)")
     cross.add_argument("--frames", type=int, default=CROSS["frames"], help="frames judged (default %(default)s)")
+    for kind in (reenact, cross):
+        kind.add_argument(
+            "--film", type=Path, metavar="FILE.mp4", help="side-by-side film; every frame is drawn for it"
+        )
     for kind in (reenact, leaks, arms, photos, twin, cross):
         kind.add_argument("--json", type=Path, metavar="FILE")
         kind.add_argument("--sheet", type=Path, metavar="FILE.jpg", help="contact sheet of what was compared")
@@ -77,7 +87,8 @@ Outcome = tuple[str, dict[str, Any], bool]  # table, figures, whether a limit is
 def _reenact(args: argparse.Namespace, progress: Callable[[float], None]) -> Outcome:
     from stage.evaluate import reenact
 
-    result = reenact.evaluate(args.video, args.frames, args.sheet, progress)
+    options = reenact.Options(args.frames, args.refine_pose, args.lpips_backbone, args.sheet, args.film)
+    result = reenact.evaluate(args.video, options, progress)
     return reenact.table(result), result, False
 
 
@@ -116,5 +127,5 @@ def _twin(args: argparse.Namespace, progress: Callable[[float], None]) -> Outcom
 def _cross(args: argparse.Namespace, progress: Callable[[float], None]) -> Outcome:
     from stage.evaluate.cross import evaluate, table
 
-    result = evaluate(args.video, args.avatar, args.photo, args.frames, args.sheet, progress)
+    result = evaluate(args.video, args.avatar, args.photo, args.frames, args.sheet, args.film, progress)
     return table(result), result, False

@@ -17,15 +17,16 @@ from numpy.typing import NDArray
 from models.motion import FACE_GROUP, GROUP
 from stage.evaluate import sheets
 from stage.evaluate.metrics import U8, Meter, correlation, number, opening
+from stage.evaluate.penetration import Penetration
 from stage.evaluate.protocol import CROSS, VERSION
-from stage.film import read_frames
+from stage.film import count_frames, probe, read_frames
 
 if TYPE_CHECKING:
     from avatar.asset import Avatar
     from models.tracking import Face
 
 HEIGHT = 512  # px of the drawn default view
-KEYS = ("identity", "head_deg", "expression", "mouth", "mouth_r", "tracked")
+KEYS = ("identity", "head_deg", "expression", "mouth", "mouth_r", "tracked", "hand_mm")
 
 
 @dataclass
@@ -36,12 +37,20 @@ class _Moment:
     output: Face | None
     identity: float | None
     pictures: tuple[U8, U8]
+    hand: float | None  # m that a hand of the avatar is inside its head
 
 
 def evaluate(
-    video: Path, avatar: Path, photo: Path | None, frames: int, sheet: Path | None, progress: Callable[[float], None]
+    video: Path,
+    avatar: Path,
+    photo: Path | None,
+    frames: int,
+    sheet: Path | None,
+    film: Path | None,
+    progress: Callable[[float], None],
 ) -> dict[str, Any]:
-    """Identity (cosine), head turn error (degrees), expression error, how the mouth's opening goes along.
+    """Identity (cosine), head turn error (degrees), expression error, how the mouth's opening goes along, how deep
+    hands go into the head.
 
     photo: to compare the identity with; without one, the avatar's own photo state. Raises ValueError when the video
     cannot be read or shows no face.
@@ -50,12 +59,13 @@ def evaluate(
 
     if frames < 1:
         raise ValueError(f"--frames is {frames}; at least one frame must be judged")
-    count = sum(1 for _ in read_frames(video))
+    count = count_frames(video)
     wanted = set(np.linspace(0, max(count - 1, 0), min(frames, max(count, 1))).round().astype(int).tolist())
-    performance = _Performance(asset.load(avatar), photo)
-    for k, (seconds, rgb) in enumerate(read_frames(video)):
-        performance.frame(rgb, seconds, k in wanted)
-        progress((k + 1) / max(count, 1))
+    with sheets.Film(film, probe(video)[2], CROSS["film_height"], video) as strip:
+        performance = _Performance(asset.load(avatar), photo, strip)
+        for k, (seconds, rgb) in enumerate(read_frames(video)):
+            performance.frame(rgb, seconds, k in wanted)
+            progress(min((k + 1) / max(count, 1), 1.0))
     moments = performance.moments
     if not moments:
         raise ValueError(f"{video}: no face was found in it, so nothing was driven")
@@ -85,6 +95,7 @@ def table(result: dict[str, Any]) -> str:
         "mouth": "of the mouth's coefficients alone",
         "mouth_r": "correlation of the mouth's opening",
         "tracked": "share of frames with a face in the output",
+        "hand_mm": "deepest that a hand goes into the head, mm (- no hand)",
     }
     lines += [f"  {titles[key]:52}{number(result[key], 3, 9)}" for key in KEYS]
     return "\n".join(lines)
@@ -93,7 +104,7 @@ def table(result: dict[str, Any]) -> str:
 class _Performance:
     """Drives the avatar as a webcam would, without idle life, and looks at every wanted frame."""
 
-    def __init__(self, avatar: Avatar, photo: Path | None) -> None:
+    def __init__(self, avatar: Avatar, photo: Path | None, film: sheets.Film) -> None:
         from avatar.render.cpu import Rasterizer
         from avatar.rig import Rig
         from drivers.webcam import FaceToMotion
@@ -103,7 +114,7 @@ class _Performance:
         self.moments: list[_Moment] = []
         self._avatar, self._rig, self._raster = avatar, Rig(avatar), Rasterizer(avatar)
         self._tracker, self._convert, self._meter = Tracker(video=True), FaceToMotion(), Meter()
-        self._last = -1.0
+        self._last, self._film, self._penetration = -1.0, film, Penetration(avatar)
         rest = self._draw(avatar.photo)
         self.rest: Face | None = self._meter.face(self._draw(avatar.neutral))
         self.rest_driver: Face | None = None
@@ -128,16 +139,19 @@ class _Performance:
         if face is None:
             return
         motion = self._convert.motion(face, seconds)
-        if not wanted:
+        if not wanted and self._film.path is None:
             return
-        seen = self._meter.face(rgb)
+        state = self._rig.state(motion)
+        drawn = self._draw(state)
+        self._film.add((rgb, "driver"), (drawn, "avatar"))
+        seen = self._meter.face(rgb) if wanted else None
         if seen is None:
             return
         self.rest_driver = self.rest_driver or seen
-        drawn = self._draw(self._rig.state(motion))
         embedded = identity.embed(drawn)
         same = None if embedded is None else identity.similarity(embedded, self._identity)
-        self.moments.append(_Moment(seen, self._meter.face(drawn), same, (rgb, drawn)))
+        hand = self._penetration(self._rig.vertices(state))
+        self.moments.append(_Moment(seen, self._meter.face(drawn), same, (rgb, drawn), hand))
 
 
 def _read(photo: Path) -> U8:
@@ -153,6 +167,8 @@ def _figures(moments: list[_Moment], rest: Face | None, rest_driver: Face | None
     figures: dict[str, float | None] = dict.fromkeys(KEYS)
     figures["identity"] = float(np.mean(identities)) if identities else None
     figures["tracked"] = len(both) / len(moments)
+    depths = [m.hand for m in moments if m.hand is not None]
+    figures["hand_mm"] = 1e3 * max(depths) if depths else None
     if not both or rest is None or rest_driver is None:
         return figures
     figures["head_deg"] = float(np.mean([_angle(_turn(d, rest_driver) @ _turn(o, rest).T) for d, o in both]))

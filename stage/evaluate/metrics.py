@@ -7,8 +7,10 @@ nothing here; only the opening of the mouth is read by the net that also tracks.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
+from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -75,18 +77,37 @@ def cut(picture: U8, box: Box) -> U8:
     return np.asarray(cv2.resize(part, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
+@dataclass(frozen=True)
+class Reference:
+    """A true picture within its box, with all that is looked for in it."""
+
+    picture: U8  # (h, w, 3)
+    box: Box
+    features: Any  # of the perceptual net
+    face: Any  # identity.Found, or None
+    embedding: Any  # of the face
+
+
 class Meter:
     """Holds the nets. Not for two threads at once."""
 
-    def __init__(self, net: str = PICTURE["perceptual_net"], side: int | None = None) -> None:
-        """side: px to which pictures are reduced for the perceptual distance; None leaves them."""
-        self._net, self._side = net, side
+    def __init__(
+        self, net: str = PICTURE["perceptual_net"], side: int | None = None, backbone: Path | None = None
+    ) -> None:
+        """side: px to which pictures are reduced for the perceptual distance; None leaves them. backbone: torchvision's
+        file of the net's weights, for LPIPS itself; raises WeightsError for another file."""
+        self._net, self._side, self._backbone = net, side, backbone
 
     @cached_property
     def _perceptual(self):  # type: ignore[no-untyped-def]
         from models.perceptual import PerceptualDistance
 
-        return PerceptualDistance(self._net)
+        return PerceptualDistance(self._net, self._backbone)
+
+    @property
+    def perceptual_name(self) -> str:
+        """What the perceptual distance may be called."""
+        return f"{'LPIPS' if self._backbone else 'ST-LPIPS'} ({self._net})"
 
     @cached_property
     def _tracker(self):  # type: ignore[no-untyped-def]
@@ -109,33 +130,56 @@ class Meter:
         landmarks = None if face is None else face.landmarks[:, :2]
         return Cutout((picture * 255).round().clip(0, 255).astype(np.uint8), m.alpha, m.foreground, landmarks)
 
+    @cached_property
+    def _face_tracker(self):  # type: ignore[no-untyped-def]
+        from models.tracking import Tracker
+
+        return Tracker(video=False, body=False, hands=False)
+
     def face(self, rgb: U8):  # type: ignore[no-untyped-def]
         """The largest face's tracking.Face, or None."""
-        return next((p.face for p in self._tracker.track(rgb) if p.face is not None), None)
+        return next((p.face for p in self._face_tracker.track(rgb) if p.face is not None), None)
 
     def mouth_opening(self, rgb: U8) -> float | None:
         """Distance of the inner lips over the face's width."""
         face = self.face(rgb)
         return None if face is None else opening(face.landmarks[:, :2])
 
-    def scores(self, truth: U8, drawn: U8, box: Box, landmarks: bool = True) -> Scores:
-        """Of two whole pictures inside a box; landmarks False leaves their distance out."""
+    def reference(self, truth: U8, box: Box) -> Reference:
+        """A whole true picture and the box in which others are compared with it."""
         from models import identity
 
-        a, b = cut(truth, box), cut(drawn, box)
-        plain = self.plain(a, b, None)
-        faces = [next(iter(identity.detect(p)), None) for p in (a, b)]
-        if faces[0] is None or faces[1] is None:
+        picture = cut(truth, box)
+        face = next(iter(identity.detect(picture)), None)
+        embedding = None if face is None else identity.embed(picture, face)
+        features = self._features(picture)
+        return Reference(picture, box, features, face, embedding)
+
+    def scores(self, truth: Reference, drawn: U8, landmarks: bool = True) -> Scores:
+        """Of a whole picture against the truth, inside its box; landmarks False leaves their distance out."""
+        from models import identity
+
+        b = cut(drawn, truth.box)
+        plain = self._plain(truth.picture, b, None, truth.features)
+        face = next(iter(identity.detect(b)), None)
+        if truth.face is None or face is None:
             return plain
-        embedded = [identity.embed(p, f) for p, f in zip((a, b), faces)]
-        away = np.linalg.norm(faces[0].points - faces[1].points, axis=1).mean() / faces[0].box[2]
-        same = identity.similarity(embedded[0], embedded[1])  # type: ignore[arg-type]
-        return Scores(
-            plain.mse, plain.l1, plain.psnr, plain.ssim, plain.st_lpips, same, float(away) if landmarks else None
-        )
+        embedded = identity.embed(b, face)
+        away = np.linalg.norm(truth.face.points - face.points, axis=1).mean() / truth.face.box[2]
+        same = None
+        if truth.embedding is not None and embedded is not None:
+            same = identity.similarity(truth.embedding, embedded)
+        return replace(plain, identity=same, landmarks=float(away) if landmarks else None)
 
     def plain(self, a: U8, b: U8, mask: NDArray[np.bool_] | None, perceptual: bool = True) -> Scores:
         """Without a face: over the pixels of a mask (H, W), or all; the perceptual distance always over all, or not."""
+        return self._plain(a, b, mask, self._features(a) if perceptual else None)
+
+    def _features(self, picture: U8) -> Any:
+        """Of the perceptual net."""
+        return self._perceptual.features(_at_most(_at_least(picture, PICTURE["least_side"]), self._side))
+
+    def _plain(self, a: U8, b: U8, mask: NDArray[np.bool_] | None, features: Any) -> Scores:
         from skimage.metrics import structural_similarity
 
         inside = np.ones(a.shape[:2], bool) if mask is None else mask
@@ -149,7 +193,7 @@ class Meter:
             float(np.abs(difference).mean()),
             float(-10 * np.log10(max(mse, LEAST_MSE))),
             float(similar[weight].mean()) if weight.any() else None,
-            self._perceptual.distance(*(_at_most(p, self._side) for p in big)) if perceptual else None,
+            None if features is None else self._perceptual.between(features, self._features(b)),
         )
 
 

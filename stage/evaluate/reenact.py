@@ -2,7 +2,8 @@
 
 Both pictures are compared on white inside the tight box of the true person's matte, as in the paper's Table 1. Beside
 the avatar stand the static photo, the photo warped by its 2D landmarks, and the avatar with sampled instead of solved
-colours. Poses are those the tracker finds; they are not refined on the pictures they are judged by.
+colours. Poses are those the tracker finds in the frames; only --refine-pose refines them on the pictures they are
+judged by, and the output says so.
 """
 
 from __future__ import annotations
@@ -21,15 +22,21 @@ from numpy.typing import NDArray
 from stage.evaluate import baselines, sheets
 from stage.evaluate.metrics import Meter, Scores, correlation, cut, mean, number, opening
 from stage.evaluate.protocol import PICTURE, REENACT, VERSION
-from stage.film import read_frames
+from stage.film import count_frames, probe, read_frames
 
 if TYPE_CHECKING:
     from avatar.asset import Avatar
+    from models.motion import Motion
 
 U8 = NDArray[np.uint8]
 AVATAR, SAMPLED, STATIC, WARPED = "avatar", "sampled colours", "static photo", "warped photo"
 SHEET_COLUMNS = 6
-PAPER = "the paper, other data: MSE .00122, L1 .0084, PSNR 29.31, SSIM .943 (LPIPS .0299)"
+PAPER = (  # MSE, L1, PSNR, SSIM, LPIPS of its Table 1
+    ("the paper", 0.00122, 0.0084, 29.31, 0.943, 0.0299),
+    ("MimicMotion", None, None, 25.84, 0.918, 0.0389),
+    ("ExAvatar", None, None, 24.22, 0.924, 0.0409),
+    ("ELICIT", None, None, 22.56, 0.921, 0.0660),
+)
 
 
 @dataclass
@@ -42,33 +49,45 @@ class _Row:
     mouth: dict[str, float | None] = field(default_factory=dict)  # opening, by method and of the "truth"
 
 
-def evaluate(video: Path, frames: int, sheet: Path | None, progress: Callable[[float], None]) -> dict[str, Any]:
-    """Scores of `frames` frames, evenly spaced, by method; writes a contact sheet where asked.
+@dataclass(frozen=True)
+class Options:
+    frames: int = REENACT["frames"]  # compared, evenly spaced
+    refine: bool = False  # test poses, on the pictures they are judged by
+    backbone: Path | None = None  # torchvision's file, for LPIPS itself
+    sheet: Path | None = None
+    film: Path | None = None
 
-    Raises ValueError when the video cannot be read or its first frame cannot become an avatar.
+
+def evaluate(video: Path, options: Options, progress: Callable[[float], None]) -> dict[str, Any]:
+    """Scores by method; writes a contact sheet and a side-by-side film where asked.
+
+    Raises ValueError when the video cannot be read or its first frame cannot become an avatar, WeightsError when the
+    backbone is another file than LPIPS needs.
     """
-    if frames < 1:
-        raise ValueError(f"--frames is {frames}; at least one frame must be compared")
-    count = sum(1 for _ in read_frames(video))  # containers' own counts are often wrong
+    if options.frames < 1:
+        raise ValueError(f"--frames is {options.frames}; at least one frame must be compared")
+    count = count_frames(video)
     if count < 2:
         raise ValueError(f"{video}: holds {count} frame; at least two are needed")
-    wanted = set(np.linspace(1, count - 1, min(frames, count - 1)).round().astype(int).tolist())
-    run: _Run | None = None
-    for k, (_, rgb) in enumerate(read_frames(video)):
-        if run is None:
-            run = _Run(rgb)
-        run.frame(k, rgb, k in wanted)
-        progress((k + 1) / count)
+    wanted = set(np.linspace(1, count - 1, min(options.frames, count - 1)).round().astype(int).tolist())
+    with sheets.Film(options.film, probe(video)[2], REENACT["film_height"], video) as film:
+        run: _Run | None = None
+        for k, (_, rgb) in enumerate(read_frames(video)):
+            if run is None:
+                run = _Run(rgb, options, film)
+            run.frame(k, rgb, k in wanted)
+            progress(min((k + 1) / count, 1.0))
     assert run is not None
     if not run.rows:
         raise ValueError(f"{video}: no frame after the first shows a face that could be tracked")
-    if sheet:
-        sheets.write(sheet, run.sheet())
+    if options.sheet:
+        sheets.write(options.sheet, run.sheet())
     near = [r for r in run.rows if np.degrees(r.turn) < REENACT["near_frontal_deg"]]
     return {
         "video": video.name,
         "protocol": VERSION,
-        "refined_poses": False,
+        "refined_poses": options.refine,
+        "perceptual": run.meter.perceptual_name,
         "frames": len(run.rows),
         "near_frames": len(near),
         "mean": _means(run.rows),
@@ -79,8 +98,10 @@ def evaluate(video: Path, frames: int, sheet: Path | None, progress: Callable[[f
 
 def table(result: dict[str, Any]) -> str:
     """The mean scores as text."""
-    lines = [f"{result['video']}: {result['frames']} frames, poses as tracked, protocol {result['protocol']}"]
-    columns = ("MSE", "L1", "PSNR", "SSIM", "ST-LPIPS", "identity", "landmarks", "mouth r")
+    poses = "poses REFINED on the pictures they are judged by" if result["refined_poses"] else "poses as tracked"
+    lines = [f"{result['video']}: {result['frames']} frames, {poses}, protocol {result['protocol']}"]
+    perceptual = result["perceptual"].split()[0]
+    columns = ("MSE", "L1", "PSNR", "SSIM", perceptual, "identity", "landmarks", "mouth r")
     head = f"{'':20}" + "".join(f"{c:>10}" for c in columns)
     limit = REENACT["near_frontal_deg"]
     for title, part in (("all", "mean"), (f"head turned under {limit} degrees", "near_frontal")):
@@ -89,46 +110,62 @@ def table(result: dict[str, Any]) -> str:
             keys = (("mse", 5), ("l1", 4), ("psnr", 2), ("ssim", 3), ("st_lpips", 4), ("identity", 3))
             cells = [number(s[key], digits, 10) for key, digits in (*keys, ("landmarks", 4), ("mouth", 3))]
             lines.append(f"  {name:18}" + "".join(cells))
-    lines.append(f"  {PAPER}")
+    lines += [f"{perceptual} is {result['perceptual']}. For orientation, on the paper's own data, with LPIPS:"]
+    for name, *values in PAPER:
+        lines.append(f"  {name:18}" + "".join(number(v, d, 10) for v, d in zip(values, (5, 4, 2, 3, 4))))
     return "\n".join(lines)
 
 
 class _Run:
     """One video on its way: the avatar of its first frame and the rows so far. Holds no frames but the sheet's."""
 
-    def __init__(self, first: U8) -> None:
+    def __init__(self, first: U8, options: Options, film: sheets.Film) -> None:
         from avatar.build.retrack import Retracker
 
-        self.meter, self.rows, self._tiles = Meter(), [], []  # type: ignore[var-annotated]
+        self.meter, self._options, self._film = Meter(backbone=options.backbone), options, film
+        self.rows, self._tiles = [], []  # type: ignore[var-annotated]
         avatar = build_from(first)
         photo = self.meter.cut_out(first)
         if photo is None:
             raise ValueError("nobody was found in the first frame")
         self._photo, self._retracker = photo, Retracker(avatar)
         self._drawers = {AVATAR: Drawer(avatar), SAMPLED: Drawer(baselines.sampled(avatar, photo.foreground))}
+        self._still = self.meter.mouth_opening(photo.picture)
 
     def frame(self, k: int, rgb: U8, compared: bool) -> None:
-        motion = self._retracker.motion(rgb, k / 25)
-        if not compared or not motion.weight.any():
+        if not compared and self._film.path is None:
+            self._retracker.follow(rgb, k / 25)
             return
+        motion = self._retracker.motion(rgb, k / 25)
+        if compared and motion.weight.any():
+            motion = self._compare(k, rgb, motion)
+        H, W = rgb.shape[:2]
+        drawn = self._drawers[AVATAR].draw(motion, W, H, over=self._drawers[AVATAR].avatar.background)
+        self._film.add((rgb, "true"), (drawn, "avatar"))
+
+    def _compare(self, k: int, rgb: U8, motion: Motion) -> Motion:
+        """Add a row; the motion that was judged."""
         truth = self.meter.cut_out(rgb)
         if truth is None:
-            return
+            return motion
+        if self._options.refine:
+            from stage.evaluate.refine_pose import refined
+
+            motion = refined(self._drawers[AVATAR], motion, truth.picture, truth.box)
         H, W = rgb.shape[:2]
         pictures: dict[str, U8] = {name: d.draw(motion, W, H) for name, d in self._drawers.items()}
         pictures[STATIC] = self._photo.picture
         pulled = None if truth.landmarks is None else baselines.warped(self._photo, truth.landmarks)
         if pulled is not None:
             pictures[WARPED] = pulled
-        scores = {
-            name: self.meter.scores(truth.picture, p, truth.box, landmarks=name != WARPED)
-            for name, p in pictures.items()
-        }
-        mouth = {name: self.meter.mouth_opening(pictures[name]) for name in (AVATAR, STATIC)}
+        reference = self.meter.reference(truth.picture, truth.box)
+        scores = {n: self.meter.scores(reference, p, landmarks=n != WARPED) for n, p in pictures.items()}
+        mouth = {AVATAR: self.meter.mouth_opening(pictures[AVATAR]), STATIC: self._still}
         mouth["truth"] = None if truth.landmarks is None else opening(truth.landmarks)
         self.rows.append(_Row(k, self._drawers[AVATAR].turn, scores, mouth))
         shown = (truth.picture, *(pictures[n] for n in (AVATAR, WARPED) if n in pictures))
         self._tiles.append([sheets.tile(cut(p, truth.box)) for p in shown])
+        return motion
 
     def sheet(self) -> U8:
         """The truth above, the avatar and the warped photo below."""
@@ -157,15 +194,17 @@ class Drawer:
         self.avatar, self.rig, self._rasterizer = avatar, Rig(avatar), Rasterizer(avatar, threads=2)
         self.turn = 0.0  # rad between the head's turn in the last picture and the photo's
 
-    def draw(self, motion: Any, width: int, height: int, absolute: bool = True) -> U8:
-        """(H, W, 3)."""
+    def draw(self, motion: Motion, width: int, height: int, absolute: bool = True, over: U8 | None = None) -> U8:
+        """(H, W, 3); over another picture, of any size, than the protocol's grey."""
         from avatar.render import compose
 
         camera = self.avatar.camera.window(0, 0, self.avatar.camera.width, width, height)
         state = self.rig.state(motion, absolute=absolute)
         picture = self._rasterizer.draw(self.rig.vertices(state), camera)
         self.turn = head_turn(state.pose, self.avatar.photo.pose)
-        return compose.over(picture, np.full((height, width, 3), PICTURE["background"], np.uint8))
+        if over is None:
+            return compose.over(picture, np.full((height, width, 3), PICTURE["background"], np.uint8))
+        return compose.over(picture, np.asarray(cv2.resize(over, (width, height)), np.uint8))
 
 
 def head_turn(pose: NDArray, photo: NDArray) -> float:

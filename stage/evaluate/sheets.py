@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
+from types import TracebackType
 
 import cv2
 import numpy as np
@@ -48,3 +49,32 @@ def write_film(path: Path, frames: Sequence[U8], fps: int) -> None:
         for frame in frames:
             planes = cv2.cvtColor(np.ascontiguousarray(frame[:height, :width]), cv2.COLOR_RGB2YUV_I420)
             film.write(np.asarray(planes, np.uint8))
+
+
+class Film:
+    """Pictures side by side, frame after frame, with the sound of the film they come from; nothing without a path."""
+
+    def __init__(self, path: Path | None, fps: Fraction, height: int, sound: Path | None = None) -> None:
+        self.path, self._fps, self._height, self._sound = path, fps, height, sound
+        self._writer: FilmWriter | None = None
+
+    def add(self, *pictures: tuple[U8, str]) -> None:
+        """Pictures (h, w, 3) with their labels; those of the first frame set the film's size."""
+        if self.path is None:
+            return
+        strip = np.hstack([tile(p, text, self._height) for p, text in pictures])
+        if self._writer is None:
+            size = (strip.shape[1] // 2 * 2, self._height // 2 * 2)
+            self._size = size
+            self._writer = FilmWriter(self.path, *size, self._fps, self._sound)
+        strip = np.asarray(cv2.resize(strip, self._size, interpolation=cv2.INTER_AREA), np.uint8)
+        self._writer.write(np.asarray(cv2.cvtColor(strip, cv2.COLOR_RGB2YUV_I420), np.uint8))
+
+    def __enter__(self) -> Film:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._writer is not None:
+            self._writer.__exit__(kind, error, trace)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -9,14 +11,17 @@ import pytest
 from scipy.spatial import cKDTree
 
 from avatar import asset
+from avatar.rig import Rig
 from models import identity, tracking
 from models.motion import Motion
-from stage.evaluate import baselines, metrics, people, sheets, twin
-from stage.evaluate.metrics import Cutout, Meter
+from stage.evaluate import baselines, metrics, people, refine_pose, sheets, twin
+from stage.evaluate.metrics import Cutout, Meter, box_of
+from stage.evaluate.penetration import Penetration
 from stage.evaluate.people import Human
 from stage.evaluate.protocol import TWIN
+from stage.evaluate.reenact import Drawer
 from stage.evaluate.truth import Studio
-from stage.film import read_frames
+from stage.film import count_frames, read_frames
 
 
 @pytest.fixture(scope="module")
@@ -132,3 +137,54 @@ def test_paint_near_a_cloud_falls_off_with_distance() -> None:
     assert (
         people._from_line(points, line, 0.01)[:4] == pytest.approx(0) and people._from_line(points, line, 0.01)[4] > 0.9
     )
+
+
+def test_a_truth_looked_at_once_scores_as_two_pictures_do(meter: Meter) -> None:
+    random = np.random.default_rng(1)
+    a, b = (random.integers(0, 255, (90, 80, 3)).astype(np.uint8) for _ in range(2))
+    reference = meter.reference(a, (5, 10, 75, 85))
+    scores, plain = meter.scores(reference, b), meter.plain(a[10:85, 5:75], b[10:85, 5:75], None)
+    assert scores.st_lpips == pytest.approx(plain.st_lpips, rel=1e-4)
+    assert scores.psnr == plain.psnr and scores.identity is None
+
+
+def test_a_film_holds_every_frame_side_by_side(tmp_path: Path) -> None:
+    file = tmp_path / "film.mp4"
+    dark, light = (np.full((50, 41, 3), v, np.uint8) for v in (40, 200))
+    with sheets.Film(file, Fraction(25), 48) as film:
+        for _ in range(7):
+            film.add((dark, ""), (light, ""))
+    frames = [rgb for _, rgb in read_frames(file)]
+    assert len(frames) == count_frames(file) == 7
+    middle = frames[3].shape[1] // 2
+    assert frames[3][:, : middle - 4].mean() == pytest.approx(40, abs=4)
+    assert frames[3][:, middle + 4 :].mean() == pytest.approx(200, abs=4)
+
+
+def test_refining_finds_a_pose_again(demo_avatar_path: Path) -> None:
+    avatar = asset.load(demo_avatar_path)
+    drawer, photo = Drawer(avatar), avatar.photo
+    true = Motion(pose=photo.pose.copy(), translation=photo.translation, expression=photo.expression)
+    true.face_model, true.weight = avatar.body_model["sha256"], np.ones(8, np.float32)
+    true.pose[15, 1] += 0.05
+    start = replace(true, pose=photo.pose.copy())
+    W, H = avatar.camera.width, avatar.camera.height
+    truth = drawer.draw(true, W, H)
+    box = box_of(truth.min(2) < 250)
+    found = refine_pose.refined(drawer, start, truth, box)
+    error = [float(((drawer.draw(m, W, H) / 255.0 - truth / 255.0) ** 2).mean()) for m in (start, found)]
+    assert error[1] < 0.3 * error[0]
+
+
+def test_a_hand_in_the_head_is_seen(demo_avatar_path: Path) -> None:
+    avatar = asset.load(demo_avatar_path)
+    look = Penetration(avatar)
+    v = Rig(avatar).vertices(avatar.photo).astype(np.float64)
+    head = v[np.unique(look.head)]
+    look.hand = np.array([avatar.mesh.faces[0, 0]])
+    for place, deep in ((head.mean(0), True), (head.max(0) + 0.1, False)):
+        v[look.hand] = place
+        found = look(v)
+        assert found is not None and (found > 0.02) == deep
+    look.hand = look.hand[:0]
+    assert look(v) is None
