@@ -53,14 +53,21 @@ class PerceptualDistance:
 
     def distance(self, a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
         """Distance of two pictures (H, W, 3) uint8 RGB, 0 for equal ones."""
+        if a.shape != b.shape:
+            raise ValueError(f"images of shape {a.shape} and {b.shape}; wanted (H, W, 3) twice")
         return self.between(self.features(a), self.features(b))
 
     def features(self, image: NDArray[np.uint8]) -> list[torch.Tensor]:
         """What the net sees in a picture (H, W, 3) uint8 RGB, for `between`: a truth is looked at once."""
         import lpips
 
+        tensor = _to_tensor(image)
+        if min(tensor.shape[2:]) < MIN_SIDE:
+            raise ValueError(
+                f"an image of {tensor.shape[3]} x {tensor.shape[2]} pixels; wanted {MIN_SIDE} at least each way"
+            )
         with torch.inference_mode():
-            seen = self._model.net.forward(self._model.scaling_layer(_to_tensor(image).to(self.device)))
+            seen = self._model.net.forward(self._model.scaling_layer(tensor.to(self.device)))
             return [lpips.normalize_tensor(layer) for layer in seen]
 
     def between(self, a: list[torch.Tensor], b: list[torch.Tensor]) -> float:

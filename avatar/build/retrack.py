@@ -35,7 +35,8 @@ LOWEST = -0.2  # of an expression coefficient: lids wider, lips tighter than in 
 SIGMA_FLOW = 0.6  # % of face width, where texture is rich
 OUTLIERS = (10.0, 2.5)  # sigmas off the fit from which a point counts for little, first and then: a hand, a fold
 STEPS = 4  # of Levenberg-Marquardt, on the landmarks
-LOOKS, LOOK_STEPS = 2, 2  # how often the flow is taken anew, and steps after each
+MOST_LOOKS, LOOK_STEPS = 6, 2  # how often the flow is taken anew at most, and steps after each
+STILL = 0.001  # of the face's width that the points move on average in a look, from which no more is taken
 SETTLE = 5  # times the nets are shown the photo before their bias is read: in a video they remember
 _SHOULDERS = ((11, "left_shoulder", 4.0), (12, "right_shoulder", 4.0))
 
@@ -198,12 +199,16 @@ class Retracker:
         f.observe(face, person.body)
         f.solve(self._free, STEPS)
         gaze = self._gaze(face.landmarks[:, :2]) + self._gaze_bias
-        for _ in range(LOOKS):
+        places = f.places(f.x)
+        for _ in range(MOST_LOOKS):
             state = self._rig.state(self._motion(f.x, gaze), absolute=True)
-            f.look(self._registration.look(state, rgb, f.places(f.x)))
+            f.look(self._registration.look(state, rgb, places))
             for outlier in OUTLIERS:
                 f.weigh(outlier)
                 f.solve(self._free, LOOK_STEPS)
+            before, places = places, f.places(f.x)
+            if np.linalg.norm((places - before)[:, :2], axis=1).mean() < STILL * f.face_width:
+                break
         gaze = self._gaze(face.landmarks[:, :2]) + self._gaze_bias
         motion = self._motion(f.x, gaze)
         self._last = replace(motion, time=time, face=np.asarray(face.blendshapes, np.float32))

@@ -90,7 +90,7 @@ def test_pictures_of_a_wrong_kind_are_refused(face, other):
 
 def test_pictures_of_a_wrong_size_and_unknown_nets_are_refused(face):
     net = PerceptualDistance("alex")
-    with pytest.raises(ValueError, match="wanted \\(B, 3, H, W\\)"):
+    with pytest.raises(ValueError, match="wanted \\(H, W, 3\\)"):
         net.distance(face, face[:-1])
     with pytest.raises(ValueError, match="16 x 16"):
         net.distance(face[:16, :16], face[:16, :16])
