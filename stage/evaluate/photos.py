@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from avatar.asset import Avatar
 
 
+SHOWN = 4  # which frames of the utterance the sheet shows, of each quarter: open mouths
+
+
 @dataclass(frozen=True)
 class Row:
     """Of one photo. What was not found is None."""
@@ -90,7 +93,7 @@ def likeness(avatar: Avatar, photo: U8) -> tuple[float | None, float | None, lis
         frame = draw(pose.motion)
         found = identity.embed(frame)
         frames.append(0.0 if found is None else identity.similarity(own, found))
-        if k % (PHOTOS["frames"] // 4) == 0:
+        if k % (PHOTOS["frames"] // 4) == SHOWN:
             shown.append(sheets.tile(frame[y0 : y0 + h, x0 : x0 + w], f"{frames[-1]:.2f}"))
     return float(np.mean(frames)), float(np.mean(cosines)) if cosines else None, shown
 
