@@ -24,7 +24,7 @@ KEPT_CLOSED = 0.7  # of a smile with closed lips, which is neutral enough
 OPEN_LIPS = 0.015  # of the face's width
 LEAST_APERTURE = 0.2  # of an eye's width: narrower eyes of the photo are opened
 TONGUE_TOP, TONGUE_FLAT = -0.008, 0.5  # m above the lips' seam: under the teeth's edges; of the model's height
-BEHIND = 0.0015  # m that teeth and tongue stay behind closed lips
+BEHIND = 0.0025  # m that teeth and tongue stay behind closed lips: a millimetre more than their layers' tolerance
 PIXEL = 0.0003  # m of the depth map that tells
 
 _SMILE = ("mouthSmile", "mouthDimple", "mouthStretch", "mouthUpperUp", "cheekSquint", "noseSneer")

@@ -1,7 +1,7 @@
 """Leaks: what shows that should not when an avatar moves. Needs the .avatar alone; each figure has a limit.
 
 holes · background bleed · spikes · lips that do not seal · skin inside the open mouth · teeth that move with the lip ·
-popping as the head turns · halo at the matte · the redrawn photo. Limits stand in protocol.toml.
+white that a gaze uncovers · popping as the head turns · halo at the matte · the redrawn photo. Limits: protocol.toml.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from avatar.render.contract import DILATION, FRINGE, LAYER, Camera
 from avatar.rig import Rig
 from models import body
 from models.motion import HEAD, JAW, NECK, A, Motion, compose_rotations
-from stage.evaluate import mouth, sheets
+from stage.evaluate import eyes, mouth, sheets
 from stage.evaluate.protocol import LEAKS, VERSION
 
 F32 = NDArray[np.float32]
@@ -58,6 +58,7 @@ def measure(stand: Stand, progress: Callable[[float], None] = lambda _: None) ->
         lambda: {"bleed": bleed(stand)},
         lambda: {"spikes": float(spikes(stand))},
         lambda: mouth.figures(stand),
+        lambda: eyes.figures(stand),
         lambda: {"popping": popping(stand)},
         lambda: {"halo": halo(stand)},
         lambda: {"photo_error_db": -stand.avatar.quality.get("rest_psnr", 0.0)},

@@ -10,7 +10,7 @@ import pytest
 
 from avatar import asset
 from models.motion import Motion
-from stage.evaluate import command, leaks, mouth
+from stage.evaluate import command, eyes, leaks, mouth
 from stage.evaluate.people import Human
 from stage.evaluate.protocol import LEAKS
 from stage.evaluate.reenact import build_from
@@ -53,6 +53,22 @@ def test_demo_keeps_the_limit(name: str, figures: dict[str, leaks.Figure], reque
     if name in BROKEN_BY_DEMO:
         request.applymarker(pytest.mark.xfail(strict=True, reason=BROKEN_BY_DEMO[name]))
     assert figures[name].holds, figures[name]
+
+
+def test_a_seam_in_the_white_and_a_bare_eyeball_show(stand: leaks.Stand) -> None:
+    """What a gaze uncovers is darkened; then there are no eyeballs at all."""
+    g = stand.avatar.gaussians
+    seen = stand.weights(stand.vertices(stand.face()))
+    heaviest = np.zeros(g.count, np.float32)
+    np.maximum.at(heaviest, seen.cols, seen.values)
+    hidden = np.isin(stand.avatar.part[g.face], eyes.BALLS) & (heaviest < 0.02)
+    dark = np.where(hidden[:, None], 0, g.colour).astype(np.float32)
+    seam = leaks.Stand(replace(stand.avatar, gaussians=replace(g, colour=dark)))
+    assert eyes.figures(seam)["eye_white"] > LEAKS["limits"]["eye_white"]
+    others = ~np.isin(stand.avatar.part[g.face], eyes.BALLS)
+    rest = replace(g, **{name: value[others] for name, value in vars(g).items()})
+    bare = leaks.Stand(replace(stand.avatar, gaussians=rest))
+    assert eyes.figures(bare)["eye_holes"] > LEAKS["limits"]["eye_holes"]
 
 
 def test_missing_gaussians_are_holes(stand: leaks.Stand) -> None:
