@@ -9,7 +9,13 @@ from typing import Any
 
 from models.carriers import Source
 
-SOURCES_OF_MAKE = {"": 1, "pose_task": 2, "whisper": 1, "kokoro": 4}  # how a file is assembled -> from how many sources
+SOURCES_OF_MAKE = {
+    "": 1,
+    "pose_task": 2,
+    "whisper": 1,
+    "whisper_halves": 2,
+    "kokoro": 4,
+}  # made how -> of how many sources
 
 
 class WeightsError(RuntimeError):

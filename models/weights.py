@@ -139,10 +139,10 @@ def _make(how: str, parts: list[bytes]) -> bytes:
         from models.onnx_edit import with_output
 
         return with_output(b"".join(parts), "/encoder/Round_output_0")  # each phoneme's duration
-    if how == "whisper":
+    if how in ("whisper", "whisper_halves"):
         from models.whisper_ct2 import convert
 
-        return convert(*parts)
+        return convert(b"".join(parts))
     (data,) = parts
     return data
 

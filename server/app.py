@@ -9,6 +9,7 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,8 +57,8 @@ def real_parts(config: Config) -> Parts:
     from avatar import asset
     from avatar.build.worker import BuildJob
     from avatar.render import cpu
+    from drivers import speech as listening
     from drivers.gesture_model import GestureModel
-    from drivers.speech import SpeechDriver
     from drivers.text import HttpReader, readers
     from models.weights import WeightsError
     from stage.performer import Speech, perform
@@ -75,22 +76,22 @@ def real_parts(config: Config) -> Parts:
         speech: Speech | None = None
         warnings: tuple[str, ...] = ()
         try:
-            speech = SpeechDriver()
-        except WeightsError as e:
+            speech = listening.create(config.speech)
+        except (WeightsError, ValueError) as e:
             warnings = (f"this avatar cannot speak: {e}",)
         size = wish.width, wish.height
         machine: dict[str, Any] = {"threads": config.threads, "device": config.device, "gestures": gestures}
         return perform(avatar, *size, wish.view, speech, reader=reader, **machine), warnings
 
-    return Parts(asset.load, make, build, cpu.warm, _warm_speech, reader)
+    return Parts(asset.load, make, build, cpu.warm, partial(_warm_speech, config.speech), reader)
 
 
-def _warm_speech() -> None:
-    """Load the speech net, so that the first session does not wait for it."""
-    from drivers.speech import SpeechDriver
+def _warm_speech(model: str) -> None:
+    """Load the speech net, so that the first session does not wait for it; "auto" measures this machine now."""
+    from drivers import speech
 
-    noise = np.random.default_rng(0).normal(0, 0.1, SpeechDriver.rate).astype(np.float32)
-    SpeechDriver().push(noise)
+    driver = speech.create(model)
+    driver.push(np.random.default_rng(0).normal(0, 0.1, driver.rate).astype(np.float32))
 
 
 def make_app(config: Config, parts: Parts | None = None) -> web.Application:

@@ -47,6 +47,7 @@ class Config:
     max_sound_seconds: float = 600.0
     max_text: int = 20_000  # characters of one text to be spoken
 
+    speech: str = "auto"  # that listens: auto, tiny.en, base, mel, a Whisper checkpoint, or package.module:factory
     voice_url: str = ""  # a voice of your own: an OpenAI-compatible http://.../v1/audio/speech; it becomes the default
     voice_names: tuple[str, ...] = ("alloy",)  # the voices it has
     voice_model: str = "tts-1"

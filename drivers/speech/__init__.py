@@ -1,9 +1,10 @@
 """Speech to face: `SpeechDriver` while it is spoken, `track` for a whole sound, `load` for a file.
 
-ring, vad, features, head -> what is heard; articulation, solver -> what the mouth does; driver joins them.
+ring, vad, features, ears (an encoder with its head) -> what is heard; articulation, solver -> what the mouth does;
+driver joins them.
 """
 
 from drivers.speech.audio import AudioError, load, resample
-from drivers.speech.driver import Settings, SpeechDriver, track
+from drivers.speech.driver import AudioToFace, Settings, SpeechDriver, create, track
 
-__all__ = ["AudioError", "Settings", "SpeechDriver", "load", "resample", "track"]
+__all__ = ["AudioError", "AudioToFace", "Settings", "SpeechDriver", "create", "load", "resample", "track"]

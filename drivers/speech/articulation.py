@@ -37,6 +37,10 @@ _SHAPES: dict[str, dict[str, float]] = {
 # How far each viseme opens the jaw: what a head learns to hear (0 shut, 1 as wide as speech goes)
 JAW_OPENING = (0.0, 0.0, 0.10, 0.2, 0.22, 0.3, 0.15, 0.08, 0.2, 0.3, 0.9, 0.6, 0.3, 0.65, 0.35)
 
+# ... how far it parts the lips, and how far it rounds them: heard as well
+LIP_OPENING = (0.0, 0.0, 0.2, 0.3, 0.3, 0.35, 0.35, 0.35, 0.3, 0.3, 0.9, 0.65, 0.45, 0.5, 0.25)
+LIP_ROUNDING = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.6, 0.0, 0.0, 0.4, 0.0, 0.0, 0.0, 0.8, 1.0)
+
 LIPS, JAW_PART = 0, 1
 PART_NAMES = ("lips", "jaw")
 # viseme -> strength of its hold on (lips, jaw)
@@ -65,6 +69,8 @@ def _shape_table() -> np.ndarray:
 
 
 SHAPES = _shape_table()  # (15, 52)
+OPENING = np.array([i for n in ("mouthLowerDown", "mouthUpperUp") for i in _indices(n)])  # the lips' part of an opening
+ROUNDING = np.array([A["mouthFunnel"], A["mouthPucker"]])
 HOLD = np.array([_HOLD[v] for v in VISEME], np.float32)  # (15, 2)
 PART = np.where(np.char.startswith(np.array(ARKIT), "jaw"), JAW_PART, LIPS)  # (52,)
 

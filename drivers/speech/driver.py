@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import importlib
 from dataclasses import dataclass
-from functools import lru_cache
+from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from drivers.speech import audio, features
-from drivers.speech.features import FRAME, FRAME_RATE, Encoder, Hop, StreamingFeatures
-from drivers.speech.head import Articulation, Head
+from drivers.speech import audio, ears, features
+from drivers.speech.ears import Ear
+from drivers.speech.features import FRAME, FRAME_RATE, Hop, StreamingFeatures
+from drivers.speech.head import Articulation
 from drivers.speech.solver import Solver
 from drivers.speech.vad import VoiceDetector
 from drivers.speech.visemes import N_VISEMES, SIL
@@ -27,21 +30,51 @@ REST_BELOW, REST_AFTER = 0.1, 0.7  # the encoder rests when no chunk of the last
 class Settings:
     """Times in s. The algorithmic latency is hop + lookahead; the encoder runs once a hop."""
 
-    window: float = features.WINDOW_SECONDS
+    window: float | None = None  # None: as long as the model wants
     hop: float = features.HOP
     lookahead: float = features.LOOKAHEAD
+    model: str = ears.BEST  # tiny.en, base, mel, a Whisper checkpoint; auto: by the machine's speed
 
 
-@lru_cache(maxsize=1)
-def _default_encoder() -> Encoder:
-    from models.speech_encoder import SpeechEncoder  # torch takes seconds to import
+class AudioToFace(Protocol):
+    """What the stage wants of a speech model; `SpeechDriver` is one. Not for two threads at once."""
 
-    return SpeechEncoder(blocks=3)
+    rate: int  # Hz, of the samples pushed
+
+    @property
+    def latency(self) -> float:
+        """s: the motion of time t is out once the samples up to t + latency are in; it depends on none after them."""
+
+    @property
+    def speaking(self) -> bool:
+        """Whether somebody speaks in what was pushed last."""
+
+    def push(self, samples: NDArray) -> list[Motion]:
+        """(n,) samples, any n -> the motions they complete, in time's order, s since the reset."""
+
+    def flush(self) -> list[Motion]:
+        """The motions still to come, up to the last sample pushed. Ends the stream: reset before pushing again."""
+
+    def reset(self, epoch: int | None = None) -> None:
+        """Forget everything; time begins at 0 again, in the given epoch or the next one."""
 
 
-@lru_cache(maxsize=1)
-def _default_head() -> Head:
-    return Head.load()
+def create(model: str = ears.AUTO) -> AudioToFace:
+    """A speech model by its setting: one of ours (`Settings.model`), or `package.module:factory` of the user's own.
+
+    Raises WeightsError when weights are absent, ValueError when there is no such model.
+    """
+    name, colon, factory = model.partition(":")
+    if not colon or Path(model).suffix:
+        return SpeechDriver(Settings(model=model))
+    try:
+        made = getattr(importlib.import_module(name), factory)()
+    except (ImportError, AttributeError) as e:
+        raise ValueError(f"speech model {model!r} cannot be loaded ({e}); write it as package.module:factory") from e
+    missing = [m for m in ("rate", "latency", "speaking", "push", "flush", "reset") if not hasattr(made, m)]
+    if missing:
+        raise ValueError(f"speech model {model!r} has no {', '.join(missing)}; see drivers.speech.driver.AudioToFace")
+    return made
 
 
 class SpeechDriver:
@@ -49,13 +82,13 @@ class SpeechDriver:
 
     rate = features.RATE  # Hz, of the samples pushed
 
-    def __init__(
-        self, settings: Settings | None = None, encoder: Encoder | None = None, head: Head | None = None
-    ) -> None:
+    def __init__(self, settings: Settings | None = None, ear: Ear | None = None) -> None:
         """Raises WeightsError when the encoder's weights are absent (the message says how to get them)."""
         s = settings or Settings()
-        self._features = StreamingFeatures(encoder or _default_encoder(), s.window, s.hop, s.lookahead)
-        self._head = head or _default_head()
+        self.ear = ear or ears.ear(s.model)
+        self._head = self.ear.head
+        window = s.window or self.ear.window
+        self._features = StreamingFeatures(self.ear.encoder, window, s.hop, s.lookahead, self._head.past)
         self._voice = VoiceDetector()
         self._solver = Solver()
         self.epoch = 0
@@ -100,22 +133,26 @@ class SpeechDriver:
         hop = self._features.push(piece, hear=awake)
         if hop is None:
             return []
-        heard = self._head(hop.features) if awake else _silence(len(hop.features))
-        faces = self._solver.solve(heard, self._voiced(hop, now), self._levels(hop), hop.final)
+        n = len(hop.features) - self._head.past
+        heard = self._listen(hop, n, awake)
+        faces = self._solver.solve(heard, self._voiced(hop, n, now), self._levels(n), hop.final)
         return [self._motion(hop.first + i, face) for i, face in enumerate(faces) if hop.first + i >= 0]
 
-    def _voiced(self, hop: Hop, now: float) -> NDArray[np.bool_]:
+    def _listen(self, hop: Hop, frames: int, awake: bool) -> Articulation:
+        return self._head(hop.features) if awake else _silence(frames)
+
+    def _voiced(self, hop: Hop, frames: int, now: float) -> NDArray[np.bool_]:
         """Per frame: does somebody speak, judged by all chunks heard since shortly before it."""
-        voiced = np.zeros(len(hop.features), bool)
-        for i in range(len(voiced)):
+        voiced = np.zeros(frames, bool)
+        for i in range(frames):
             time = (hop.first + i) / FRAME_RATE
             p = self._voice.highest(max(time - VOICE_HANG, 0), now)
             self._speaking = voiced[i] = p > (VOICE_OFF if self._speaking else VOICE_ON)
         return voiced
 
-    def _levels(self, hop: Hop) -> F32:
-        """(n,) dB of full scale of each frame's samples."""
-        ring, n = self._features.ring, len(hop.features)
+    def _levels(self, n: int) -> F32:
+        """(n,) dB of full scale of each of the last n frames' samples."""
+        ring = self._features.ring
         x = ring.window(ring.count, n * FRAME).reshape(n, FRAME)
         return (10 * np.log10(np.mean(x**2, 1) + 1e-9)).astype(np.float32)
 
@@ -128,7 +165,7 @@ class SpeechDriver:
 def _silence(frames: int) -> Articulation:
     visemes = np.zeros((frames, N_VISEMES), np.float32)
     visemes[:, SIL] = 1
-    return Articulation(visemes, np.zeros(frames, np.float32), np.zeros(frames, np.float32))
+    return Articulation(visemes, *np.zeros((4, frames), np.float32))
 
 
 def track(samples: NDArray, rate: int = features.RATE, settings: Settings | None = None) -> MotionTrack:

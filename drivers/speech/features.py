@@ -33,21 +33,27 @@ class Encoder(Protocol):
 class Hop:
     """What one run of the encoder gives."""
 
-    first: int  # number of the first frame
+    first: int  # number of the first frame to hand out
     final: int  # frames to hand out; those behind are provisional
-    features: F32  # (final + provisional, D)
+    features: F32  # (context + final + provisional, D): frames known from earlier runs come first
 
 
 class StreamingFeatures:
     def __init__(
-        self, encoder: Encoder, window: float = WINDOW_SECONDS, hop: float = HOP, lookahead: float = LOOKAHEAD
+        self,
+        encoder: Encoder,
+        window: float = WINDOW_SECONDS,
+        hop: float = HOP,
+        lookahead: float = LOOKAHEAD,
+        context: int = 0,
     ) -> None:
         """Times in s, whole frames of 20 ms. Raises ValueError when they are not, or the window is too short."""
-        self.encoder = encoder
+        self.encoder, self.context = encoder, context
         self.hop, self.ahead, self.length = (round(s * FRAME_RATE) for s in (hop, lookahead, window))
-        if min(self.hop, self.ahead + 1, self.length) < 1 or self.length < 2 * (self.hop + self.ahead):
+        if min(self.hop, self.ahead + 1, self.length) < 1 or self.length < 2 * (self.hop + self.ahead) + context:
             raise ValueError(
-                f"window {window} s, hop {hop} s, lookahead {lookahead} s: a window holds two hops with lookahead"
+                f"window {window} s, hop {hop} s, lookahead {lookahead} s: a window holds two hops with lookahead and "
+                "context"
             )
         self.latency = (self.hop + self.ahead) / FRAME_RATE
         self.ring = Ring((self.length + self.hop) * FRAME)
@@ -72,7 +78,9 @@ class StreamingFeatures:
         last = self.ring.count // FRAME
         if hear:
             self.encoded += 1
-            features = self.encoder.features(self.ring.window(self.ring.count, self.length * FRAME))[-n:]
+            features = self.encoder.features(self.ring.window(self.ring.count, self.length * FRAME))[
+                -n - self.context :
+            ]
         else:
-            features = np.zeros((n, 1), np.float32)
+            features = np.zeros((n + self.context, 1), np.float32)
         return Hop(last - n, self.hop, features)

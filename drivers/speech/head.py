@@ -1,4 +1,4 @@
-"""The viseme head: encoder features of one frame -> viseme posteriors, lip closure, jaw opening. NumPy at run time."""
+"""The viseme head: encoder features around a frame -> what the mouth does in it. NumPy at run time."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ from drivers.speech.visemes import N_VISEMES
 
 F32 = NDArray[np.float32]
 
-CLOSURE, JAW, OUTPUTS = N_VISEMES, N_VISEMES + 1, N_VISEMES + 2
-DEFAULT = Path(__file__).with_name("viseme_head.npz")
-_FIELDS = ("w1", "b1", "w2", "b2")
+CLOSURE, JAW, APERTURE, ROUNDING = range(N_VISEMES, N_VISEMES + 4)
+OUTPUTS = N_VISEMES + 4
+FOLDER = Path(__file__).parent
+DEFAULT = FOLDER / "viseme_head.npz"
+_LAYERS = ("w0", "b0", "w1", "b1", "w2", "b2")
 
 
 @dataclass(frozen=True)
@@ -26,45 +28,70 @@ class Articulation:
     visemes: F32  # (n, 15) posteriors, each row sums to 1
     closure: F32  # (n,) probability that the lips are shut by p, b or m
     jaw: F32  # (n,) 0 shut .. 1 as wide as speech goes
+    aperture: F32 | None = None  # (n,) of the lips, likewise; None: as the visemes have it
+    rounding: F32 | None = None  # (n,) 0 spread or slack .. 1 as in "oo"; None: as the visemes have it
 
 
 @dataclass(frozen=True)
 class Head:
-    """A perceptron of one hidden layer (GELU), the features' normalisation folded into its first weights."""
+    """Each frame's features are projected; the projections of a frame, of `past` frames before it and `ahead` after it
+    go through one hidden layer (GELU). The features' normalisation is folded into the projection."""
 
-    w1: F32  # (H, D)
+    w0: F32  # (P, D)
+    b0: F32  # (P,)
+    w1: F32  # (H, (past + 1 + ahead) * P)
     b1: F32  # (H,)
-    w2: F32  # (17, H): 15 viseme logits, closure logit, jaw logit
-    b2: F32  # (17,)
+    w2: F32  # (19, H): 15 viseme logits, then those of closure, jaw, aperture and rounding
+    b2: F32  # (19,)
+    past: int
+    ahead: int
 
     @classmethod
-    def of(cls, mean: NDArray, deviation: NDArray, w1: NDArray, b1: NDArray, w2: NDArray, b2: NDArray) -> Head:
-        """Fold (x - mean) / deviation into the first layer."""
-        scaled = w1 / deviation
-        return cls(*(np.ascontiguousarray(a, np.float32) for a in (scaled, b1 - scaled @ mean, w2, b2)))
+    def of(cls, mean: NDArray, deviation: NDArray, layers: list[NDArray], past: int, ahead: int) -> Head:
+        """Fold (x - mean) / deviation into the first of `layers`, (w0, b0, w1, b1, w2, b2)."""
+        w0, b0, *rest = layers
+        scaled = w0 / deviation
+        folded = [np.ascontiguousarray(a, np.float32) for a in (scaled, b0 - scaled @ mean, *rest)]
+        return cls(**dict(zip(_LAYERS, folded)), past=past, ahead=ahead)
 
     @classmethod
     def load(cls, path: Path = DEFAULT) -> Head:
         """Raises ValueError naming the file when it is not a head."""
         try:
             with np.load(path, allow_pickle=False) as z:
-                w1, b1, w2, b2 = (np.asarray(z[k], np.float32) for k in _FIELDS)
+                layers = [np.asarray(z[k], np.float32) for k in _LAYERS]
+                past, ahead = (int(n) for n in z["context"])
         except (OSError, KeyError, ValueError) as e:
             raise ValueError(
                 f"{path}: not a viseme head ({e}); train one with `python -m drivers.speech.training`"
             ) from e
-        shapes = w1.ndim == 2 and b1.shape == w1.shape[:1] and w2.shape == (OUTPUTS, len(w1)) and b2.shape == (OUTPUTS,)
-        if not shapes or not all(np.isfinite(a).all() for a in (w1, b1, w2, b2)):
-            raise ValueError(f"{path}: layers {w1.shape}, {w2.shape}; expected (H, D), ({OUTPUTS}, H), all finite")
-        return cls(w1, b1, w2, b2)
+        w0, b0, w1, b1, w2, b2 = layers
+        shapes = min(past, ahead) >= 0 and (w0.ndim, w1.ndim) == (2, 2) and w1.shape[1] == (past + 1 + ahead) * len(w0)
+        shapes = shapes and b0.shape == w0.shape[:1] and b1.shape == w1.shape[:1] and b2.shape == (OUTPUTS,)
+        if not shapes or w2.shape != (OUTPUTS, len(w1)) or not all(np.isfinite(a).all() for a in layers):
+            raise ValueError(
+                f"{path}: layers {w0.shape}, {w1.shape}, {w2.shape} with {past} + 1 + {ahead} frames; expected (P, D), "
+                f"(H, frames * P), ({OUTPUTS}, H), all finite"
+            )
+        return cls(w0, b0, w1, b1, w2, b2, past, ahead)
 
     def save(self, path: Path) -> None:
         """As half floats: 16 bits change no figure of the card."""
-        np.savez_compressed(path, **{k: getattr(self, k).astype(np.float16) for k in _FIELDS})
+        layers = {k: getattr(self, k).astype(np.float16) for k in _LAYERS}
+        np.savez_compressed(path, context=np.array([self.past, self.ahead], np.int16), **layers)
+
+    @property
+    def width(self) -> int:
+        """Of the features it hears."""
+        return self.w0.shape[1]
 
     def logits(self, features: F32) -> F32:
-        """(n, D) -> (n, 17)"""
-        h = features @ self.w1.T + self.b1
+        """(past + n, D) -> (n, 19); beyond the last frame its own features stand for those not heard yet."""
+        frames = features @ self.w0.T + self.b0
+        frames = np.concatenate([frames, np.repeat(frames[-1:], self.ahead, 0)])
+        n = len(features) - self.past
+        around = np.concatenate([frames[i : i + n] for i in range(self.past + 1 + self.ahead)], 1)
+        h = around @ self.w1.T + self.b1
         h = (0.5 * h * (1 + erf(h / math.sqrt(2)))).astype(np.float32)
         return h @ self.w2.T + self.b2
 

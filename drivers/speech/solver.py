@@ -22,7 +22,7 @@ F32 = NDArray[np.float32]
 
 DT = 1 / FRAME_RATE  # s
 
-SEAL_ON, SEAL_OFF = 0.55, 0.32  # closure probabilities: the lips meet above the first, part below the second
+SEAL_ON, SEAL_OFF = 0.45, 0.30  # closure probabilities: the lips meet above the first, part below the second
 SEAL_HOLD = 2  # frames a seal lasts at least, so that a film of 25 pictures a second shows it
 SEAL_APPROACH = (0.7, 0.3)  # how far the lips are shut one and two frames before a seal
 SEAL_RELEASE = (0.6, 0.2)  # and after it
@@ -31,6 +31,9 @@ JAW_FULL = 0.46  # jawOpen of a jaw heard wide open
 LOUDNESS_PER_DB = 0.03  # the jaw opens this much wider per dB above the voice's running level
 LOUDNESS_RANGE = (0.72, 1.25)
 LEVEL_START, LEVEL_TIME = -26.0, 2.0  # dB of full scale, s: the running level's beginning and its inertia
+
+FREEDOM = (0.75, 1.3)  # how far heard lip opening and rounding may bend the visemes' shapes
+CERTAIN = 0.2  # of both: what is heard of a small opening counts little
 
 GATE_OPENING, GATE_CLOSING = 0.06, 0.14  # s that the mouth takes to wake and to come to rest
 ACTIVITY = (0.20, 0.50)  # share of the sound that is speech: below the first the mouth is shut, above the second free
@@ -60,10 +63,13 @@ class Solver:
         """
         visemes, closure = self._gated(heard, voiced, frames)
         horizon = len(visemes) - frames  # the same for every frame, or the mouth would tremble at the hop's pace
+        lips = _heard_over_expected(heard.aperture, heard.visemes, art.LIP_OPENING)
+        round_ = _heard_over_expected(heard.rounding, heard.visemes, art.LIP_ROUNDING)
         faces = []
         for i in range(frames):
             part = slice(i, i + 1 + horizon)
-            faces.append(self._frame(visemes[part], closure[part], float(heard.jaw[i]), float(level[i])))
+            shape = (float(heard.jaw[i]), float(lips[i]), float(round_[i]))
+            faces.append(self._frame(visemes[part], closure[part], shape, float(level[i])))
         return np.stack(faces)
 
     def _gated(self, heard: Articulation, voiced: NDArray, frames: int) -> tuple[NDArray, NDArray]:
@@ -78,8 +84,12 @@ class Solver:
         visemes[:, SIL] += 1 - gate
         return visemes, heard.closure * gate
 
-    def _frame(self, visemes: NDArray, closure: NDArray, jaw: float, level: float) -> F32:
-        """The first frame of visemes (1 + horizon, 15) and closure (1 + horizon,) -> (52,)"""
+    def _frame(self, visemes: NDArray, closure: NDArray, shape: tuple[float, float, float], level: float) -> F32:
+        """The first frame of visemes (1 + horizon, 15) and closure (1 + horizon,) -> (52,)
+
+        shape: the jaw that is heard, and by how much the lips open and round more than the visemes say.
+        """
+        jaw, opening, rounding = shape
         hold = self._dominance(visemes)  # (2, 15)
         share = hold / hold.sum(1, keepdims=True)
         active = smoothstep(*ACTIVITY, 1 - float(share[art.LIPS, SIL]))
@@ -87,6 +97,8 @@ class Solver:
         voice = 1 - float(visemes[0, SIL])
         wide = (0.5 * face[A["jawOpen"]] + 0.5 * JAW_FULL * jaw * voice) * self._loudness(level, voice)
         face[A["jawOpen"]] = self._capped(wide, visemes[0])
+        face[art.OPENING] *= opening
+        face[art.ROUNDING] *= rounding
         face *= active
         self._past = (self._past + visemes[0]) * self._decay
         return self._sealing(closure, face, active).clip(0, 1).astype(np.float32)
@@ -122,6 +134,14 @@ class Solver:
         gone = SEAL_RELEASE[self._since : self._since + 1]
         self._since += 1
         return sealed(face, max([0.0, *coming, *gone]), active)
+
+
+def _heard_over_expected(heard: NDArray | None, visemes: NDArray, table: tuple[float, ...]) -> NDArray:
+    """(n,) factor by which a part of the mouth moves more than its visemes would have it, within FREEDOM."""
+    expected = visemes @ np.array(table)
+    if heard is None:
+        return np.ones(len(expected))
+    return np.clip((heard + CERTAIN) / (expected + CERTAIN), *FREEDOM)
 
 
 def sealed(face: NDArray, seal: float, active: float = 1.0) -> NDArray:

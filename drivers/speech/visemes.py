@@ -19,9 +19,9 @@ MOUTH_GROUP = (0, 1, 2, 2, 3, 3, 2, 2, 3, 3, 4, 4, 5, 6, 6)
 
 _IPA = {
     "PP": "p b m ɱ ɓ", "FF": "f v ʋ pf", "TH": "θ ð", "DD": "t d ɾ l ɫ ʔ ᵊ ʎ ʈ ɖ ɭ",
-    "kk": "k ɡ g h x ɣ q ç ɦ χ", "CH": "ʃ ʒ tʃ dʒ ʤ ʧ ɕ ʑ ʂ ʐ tɕ dʑ", "SS": "s z ʦ ʣ ts dz", "nn": "n ŋ ɲ ɴ ɳ",
-    "RR": "ɹ r ɚ ɝ ɜ ʁ ʀ ɻ", "aa": "a æ ɑ ʌ ɐ ä aɪ", "E": "ɛ e eɪ ə ɪ ᵻ ɘ ø œ ɤ", "I": "i j y ɨ ɥ",
-    "O": "o ɔ oʊ ɒ aʊ ɔɪ", "U": "u ʊ w ɯ ʉ ɰ",
+    "kk": "k ɡ g h x ɣ q ç ɦ χ ʁ ʀ", "CH": "ʃ ʒ tʃ dʒ ʤ ʧ ɕ ʑ ʂ ʐ tɕ dʑ", "SS": "s z ʦ ʣ ts dz", "nn": "n ŋ ɲ ɴ ɳ",
+    "RR": "ɹ r ɚ ɝ ɜ ɻ", "aa": "a æ ɑ ʌ ɐ ä aɪ", "E": "ɛ e eɪ ə ɪ ᵻ ɘ ɤ", "I": "i j ɨ",
+    "O": "o ɔ oʊ ɒ aʊ ɔɪ ø œ", "U": "u ʊ w ɯ ʉ ɰ y ʏ ɥ",
 }  # fmt: skip
 IPA_VISEME = {p: VISEME[v] for v, phonemes in _IPA.items() for p in phonemes.split()}
 

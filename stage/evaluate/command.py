@@ -18,7 +18,7 @@ Bar = Callable[[str], AbstractContextManager[Callable[[float], None]]]
 def add(commands: argparse._SubParsersAction, run: Callable[[argparse.Namespace], int]) -> None:
     """Add `evaluate` and its kinds."""
     evaluate = commands.add_parser("evaluate", help="measure likeness and leaks, by stage/evaluate/protocol.toml")
-    kinds = evaluate.add_subparsers(dest="kind", required=True, metavar="{reenact,leaks,arms,photos,twin,cross}")
+    kinds = evaluate.add_subparsers(dest="kind", required=True, metavar="{reenact,leaks,arms,photos,twin,cross,speech}")
     reenact = kinds.add_parser("reenact", help="frame 0 builds the avatar, the other frames drive it and are compared")
     reenact.add_argument("video", type=Path)
     reenact.add_argument(
@@ -52,7 +52,18 @@ def add(commands: argparse._SubParsersAction, run: Callable[[argparse.Namespace]
         kind.add_argument(
             "--film", type=Path, metavar="FILE.mp4", help="side-by-side film; every frame is drawn for it"
         )
-    for kind in (reenact, leaks, arms, photos, twin, cross):
+    speech = kinds.add_parser("speech", help="what the driver hears and shows, on recorded speech with known words")
+    speech.add_argument("--testdata", type=Path, required=True, help="folder with manifest.csv, speech/ and videos/")
+    speech.add_argument("--more", type=Path, help="folder of further clips, .wav and .txt of the same name")
+    speech.add_argument("--avatar", type=Path, default=Path("avatars/demo.avatar"), help="whose lips are measured")
+    speech.add_argument(
+        "--model", default="auto", help="auto, tiny.en, base, mel or a checkpoint (default %(default)s)"
+    )
+    speech.add_argument(
+        "--vertices", type=Path, help="folder of vertex tracks for LVE and FDD (stage/evaluate/lips.py)"
+    )
+    speech.add_argument("--only", help="parts, by commas: hearing, lips, noise, films, languages, drift")
+    for kind in (reenact, leaks, arms, photos, twin, cross, speech):
         kind.add_argument("--json", type=Path, metavar="FILE")
         kind.add_argument("--sheet", type=Path, metavar="FILE.jpg", help="contact sheet of what was compared")
         kind.set_defaults(run=run)
@@ -71,8 +82,7 @@ def run(args: argparse.Namespace, bar: Bar) -> int:
         if path and not path.absolute().parent.is_dir():
             raise ValueError(f"{path}: its folder does not exist; make it first")
     with bar("measuring") as progress:
-        kinds = {"reenact": _reenact, "leaks": _leaks, "arms": _arms, "photos": _photos, "twin": _twin, "cross": _cross}
-        text, result, broken = kinds[args.kind](args, progress)
+        text, result, broken = KINDS[args.kind](args, progress)
     print(text)
     if args.json:
         temporary = args.json.with_name(args.json.name + ".tmp")
@@ -129,3 +139,23 @@ def _cross(args: argparse.Namespace, progress: Callable[[float], None]) -> Outco
 
     result = evaluate(args.video, args.avatar, args.photo, args.frames, args.sheet, args.film, progress)
     return table(result), result, False
+
+
+def _speech(args: argparse.Namespace, progress: Callable[[float], None]) -> Outcome:
+    from stage.evaluate import speech
+
+    parts = tuple(args.only.split(",")) if args.only else speech.PARTS
+    task = speech.Task(args.testdata, args.more, args.avatar, args.model, args.vertices)
+    result = speech.evaluate(task, parts, args.sheet, progress)
+    return speech.table(result), result, False
+
+
+KINDS = {
+    "reenact": _reenact,
+    "leaks": _leaks,
+    "arms": _arms,
+    "photos": _photos,
+    "twin": _twin,
+    "cross": _cross,
+    "speech": _speech,
+}

@@ -9,6 +9,6 @@ from typing import Any
 FILE = Path(__file__).with_name("protocol.toml")
 PROTOCOL: dict[str, Any] = tomllib.loads(FILE.read_text())
 VERSION: int = PROTOCOL["version"]
-PICTURE, REENACT, CROSS, LEAKS, TWIN, ARMS, PHOTOS = (
-    PROTOCOL[name] for name in ("picture", "reenact", "cross", "leaks", "twin", "arms", "photos")
+PICTURE, REENACT, CROSS, LEAKS, TWIN, ARMS, PHOTOS, SPEECH = (
+    PROTOCOL[name] for name in ("picture", "reenact", "cross", "leaks", "twin", "arms", "photos", "speech")
 )

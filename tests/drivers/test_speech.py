@@ -1,19 +1,25 @@
 """The speech driver as a stream: timely, the same live and offline, shut in silence, sealed on p, b and m."""
 
 import itertools
+import pickle
+import time
+from typing import cast
 
 import numpy as np
 import pytest
 import torch
 
 from drivers import speech
+from drivers.speech import ears
 from drivers.speech.articulation import aperture
 from drivers.speech.audio import AudioError, load
 from drivers.speech.driver import Settings, SpeechDriver, track
 from drivers.speech.features import StreamingFeatures
 from drivers.speech.head import Head
+from drivers.speech.mel import MelEncoder
 from drivers.speech.ring import Ring
 from drivers.speech.training.augmentation import not_speech
+from drivers.speech.training.fit import Net, Shape
 from drivers.speech.vad import VoiceDetector
 from models.motion import GROUP, GROUPS, JAW, A
 from tests.conftest import shared_file as shared
@@ -247,25 +253,136 @@ def test_the_voice_detector_hears_speech_and_not_noise(jfk):
 def test_a_head_survives_saving_and_a_wrong_file_is_named(tmp_path):
     rng = np.random.default_rng(0)
     mean, sd = rng.normal(size=384), rng.uniform(0.5, 2, 384)
-    w1, w2 = rng.normal(0, 0.05, (128, 384)), rng.normal(0, 0.1, (17, 128))
-    head = Head.of(mean, sd, w1, np.zeros(128), w2, np.zeros(17))
-    x = rng.normal(size=(5, 384)).astype(np.float32)
-    gelu = torch.nn.functional.gelu(torch.from_numpy(((x - mean) / sd) @ w1.T)).numpy()
-    assert np.allclose(head.logits(x), gelu @ w2.T, atol=1e-4)
+    net = Net(384, Shape(projection=16, hidden=32, past=3, ahead=2)).eval()
+    layers = [t.detach().numpy() for layer in (net.w0, net.w1, net.w2) for t in (layer.weight, layer.bias)]
+    head = Head.of(mean, sd, layers, 3, 2)
+    x = rng.normal(size=(10, 384)).astype(np.float32)
+    with torch.no_grad():
+        wanted = net(torch.from_numpy(((x - mean) / sd).astype(np.float32))[None])[0].numpy()
+    assert head.logits(x).shape == (7, 19) and np.allclose(head.logits(x)[:5], wanted, atol=1e-4)
+    assert np.allclose(head.logits(np.concatenate([x, x[-1:]]))[:6], head.logits(x)[:6], atol=1e-4)
     heard = head(x)
     assert np.allclose(heard.visemes.sum(1), 1, atol=1e-5)
     head.save(tmp_path / "head.npz")
     assert np.allclose(Head.load(tmp_path / "head.npz").logits(x), head.logits(x), atol=0.02)
-    np.savez(tmp_path / "other.npz", w1=w1)
+    np.savez(tmp_path / "other.npz", w1=layers[2])
     (tmp_path / "text.npz").write_text("no head")
     for name in ("other.npz", "text.npz", "none.npz"):
         with pytest.raises(ValueError, match=name):
             Head.load(tmp_path / name)
 
 
-def test_the_committed_head_is_small_and_has_a_card():
-    from drivers.speech.head import DEFAULT
-
-    assert DEFAULT.stat().st_size < 1_000_000
-    card = DEFAULT.with_suffix(".md").read_text()
+@pytest.mark.parametrize("name", ["tiny.en", "mel"])
+def test_the_committed_heads_are_small_and_have_cards(name):
+    path = ears.head_path(name)
+    assert path.stat().st_size < 1_000_000
+    card = path.with_suffix(".md").read_text()
     assert all(word in card for word in ("Licence", "Data", "Test"))
+
+
+# ---- which model listens --------------------------------------------------------------------------------------------
+
+
+class Slow:
+    """An ear that takes its time."""
+
+    def __init__(self, seconds):
+        self.seconds = seconds
+
+    def cost(self):
+        return self.seconds
+
+
+@pytest.mark.parametrize(("costs", "chosen"), [((0.01, 0.001), 0), ((0.06, 0.001), 1), ((0.06, 0.05), 1)])
+def test_the_best_ear_that_fits_the_measured_budget_is_chosen(costs, chosen):
+    candidates = [Slow(c) for c in costs]
+    opened = iter(candidates)
+    ear, cost = ears.choose([lambda: cast(ears.Ear, next(opened))] * 2, budget=0.04)
+    assert cast(Slow, ear) is candidates[chosen] and cost == costs[chosen] and len(list(opened)) == 1 - chosen
+
+
+def test_a_slow_encoder_is_measured_as_slow():
+    class Heavy(MelEncoder):
+        def features(self, window):
+            time.sleep(0.03)
+            return super().features(window)
+
+    light = ears.open_ear("mel")
+    assert ears.Ear("heavy", Heavy(), light.head, light.window).cost() > 0.03 + 0.5 * light.cost()
+
+
+def test_a_head_of_another_encoder_is_refused():
+    with pytest.raises(ValueError, match="its head hears 384"):
+        ears.Ear("mixed", MelEncoder(), Head.load())
+
+
+def test_the_small_network_speaks_without_whisper(jfk):
+    motions = SpeechDriver(Settings(model="mel")).push(jfk)
+    gap = aperture(faces(motions))
+    assert gap[: round(0.2 * 50)].max() < 0.02 < 0.3 < gap.max()
+    assert SpeechDriver(Settings(model="mel")).latency == pytest.approx(0.12)
+
+
+def test_a_checkpoint_that_is_none_is_named(tmp_path):
+    (tmp_path / "no.pt").write_bytes(b"nothing")
+    for name, words in (("no.pt", "not a checkpoint"), ("none.pt", "no such file")):
+        with pytest.raises(ValueError, match=words):
+            speech.create(str(tmp_path / name))
+
+
+class Puppet:
+    """A user's own model."""
+
+    rate, latency, speaking = 16000, 0.1, False
+
+    def push(self, samples):
+        return []
+
+    def flush(self):
+        return []
+
+    def reset(self, epoch=None):
+        pass
+
+
+def test_a_users_own_model_takes_the_same_place(monkeypatch):
+    assert isinstance(speech.create(f"{__name__}:Puppet"), Puppet)
+    with pytest.raises(ValueError, match=r"write it as package\.module:factory"):
+        speech.create("no_such_package:thing")
+    with pytest.raises(ValueError, match="has no rate"):
+        speech.create(f"{__name__}:Position")
+    with pytest.raises(ValueError, match="no such file"):
+        speech.create("tiny")
+
+
+class Position:
+    pass
+
+
+# ---- bad input ------------------------------------------------------------------------------------------------------
+
+
+def test_a_clipped_voice_still_moves_the_mouth(jfk):
+    clean, clipped = (aperture(track(x).face) for x in (jfk, np.clip(20 * jfk, -1, 1)))
+    assert np.corrcoef(clean, clipped)[0, 1] > 0.7 and clipped.max() > 0.4
+
+
+def test_silence_is_a_shut_mouth():
+    assert aperture(track(np.zeros(2 * RATE)).face).max() == 0
+
+
+def test_ten_minutes_neither_drift_nor_grow():
+    """Of near silence, so that the encoder rests; speech itself is measured by `evaluate speech`."""
+    driver = SpeechDriver(Settings(model="mel"))
+    noise = np.random.default_rng(0).normal(0, 1e-4, 60 * RATE).astype(np.float32)
+    last, count = 0.0, 0
+    for minute in range(10):
+        motions = driver.push(noise)
+        count += len(motions)
+        last = motions[-1].time
+        if minute == 1:
+            held = sum(len(pickle.dumps(v)) for v in vars(driver._solver).values()) + driver._voice._pending.nbytes
+    assert last == pytest.approx(600 - 0.04 - 0.02) and count == round((last + 0.02) * 50)
+    assert (
+        sum(len(pickle.dumps(v)) for v in vars(driver._solver).values()) + driver._voice._pending.nbytes <= 1.5 * held
+    )

@@ -5,11 +5,12 @@ import shutil
 import numpy as np
 import pytest
 
+from drivers.speech.articulation import JAW_OPENING
 from drivers.speech.head import Articulation
 from drivers.speech.training import corpus, evaluation
 from drivers.speech.training.augmentation import augment, not_speech
 from drivers.speech.training.corpus import RATE, Utterance
-from drivers.speech.training.fit import fit, jaw_target
+from drivers.speech.training.fit import Shape, curve_target, fit
 from drivers.speech.training.synthesis import labels_of, utterance
 from drivers.speech.training.windows import FRAMES, Windows, of_utterance
 from drivers.speech.visemes import (
@@ -124,17 +125,17 @@ def test_the_fit_learns_what_can_be_learned_and_is_repeatable():
     features = rng.normal(0, 0.3, (400, FRAMES, 384)).astype(np.float16)
     np.put_along_axis(features, labels[..., None], 3.0, 2)
     data = Windows(features, labels, np.full(400, "x"))
-    head = fit(data, np.ones(400), iterations=80)
-    heard = head(features.reshape(-1, 384).astype(np.float32))
+    head = fit(data, np.ones(400), 150, shape=Shape(64, 64, 1, 1))
+    heard = head(np.pad(features.reshape(-1, 384).astype(np.float32), ((head.past, 0), (0, 0))))
     assert (heard.visemes.argmax(1) == labels.reshape(-1)).mean() > 0.97
     assert ((heard.closure > 0.5) == (labels.reshape(-1) == PP)).mean() > 0.97
-    again = fit(data, np.ones(400), iterations=80)
+    again = fit(data, np.ones(400), 150, shape=Shape(64, 64, 1, 1))
     assert np.array_equal(head.w1, again.w1) and np.array_equal(head.b2, again.b2)
 
 
 def test_the_jaw_target_is_smooth_and_keeps_held_vowels():
     y = torch.tensor([[SIL] * 6 + [AA] * 8 + [SIL] * 6])
-    jaw = jaw_target(y)[0]
+    jaw = curve_target(y, JAW_OPENING)[0]
     assert jaw[10] == pytest.approx(0.9) and jaw[0] == 0 and jaw.diff().abs().max() < 0.4
 
 
@@ -146,7 +147,7 @@ def clip(heard, said, closure=None):
     p = np.eye(N_VISEMES, dtype=np.float32)[heard]
     c = (heard == PP).astype(np.float32) if closure is None else closure
     jaw = np.array([0.0, 0, 0.1, 0.2, 0.2, 0.3, 0.1, 0.1, 0.2, 0.3, 0.9, 0.6, 0.3, 0.6, 0.3])[heard]
-    return evaluation.Heard("clip", Articulation(p, c, jaw), jaw * (c < 0.5), said)
+    return evaluation.Heard("clip", Articulation(p, c, jaw), jaw * (c < 0.5), said, np.zeros((len(said), 52)))
 
 
 WORD = [SIL] * 12 + [PP] * 4 + [AA] * 10 + [FF] * 5 + [IY] * 9 + [PP] * 4 + [SIL] * 12

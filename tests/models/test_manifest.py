@@ -173,6 +173,7 @@ def test_the_projects_manifest_names_all_that_is_needed():
         "pose_landmarker_heavy",
         "selfie_segmentation",
         "whisper_tiny_en",
+        "whisper_base",
         "stlpips_alex",
         "stlpips_vgg",
         "face_identity_sface",

@@ -1,4 +1,4 @@
-"""Train the viseme head and write it with its card.
+"""Train a viseme head and write it with its card.
 
     python -m drivers.speech.training --recordings ../shared/traindata/ljspeech --testdata ../shared/testdata
 
@@ -15,13 +15,13 @@ from pathlib import Path
 import torch
 
 from drivers.speech.driver import Settings
-from drivers.speech.head import DEFAULT, Head
+from drivers.speech.ears import Ear, encoder_of, head_path
+from drivers.speech.head import Head
 from drivers.speech.training import card
 from drivers.speech.training.alignment import Aligner
 from drivers.speech.training.dataset import Amounts, build, importance
 from drivers.speech.training.evaluation import Figures, cost, evaluate, material
-from drivers.speech.training.fit import fit
-from models.speech_encoder import SpeechEncoder
+from drivers.speech.training.fit import SHAPES, Shape, fit
 
 SHARED = Path(__file__).resolve().parents[4] / "shared"
 
@@ -29,7 +29,8 @@ SHARED = Path(__file__).resolve().parents[4] / "shared"
 def main() -> None:
     options = _options()
     torch.set_num_threads(1)
-    encoder = SpeechEncoder(blocks=3)
+    encoder, window = encoder_of(options.encoder)
+    out = options.out or head_path(options.encoder)
     log: list[str] = []
     start = time.process_time()
 
@@ -38,25 +39,29 @@ def main() -> None:
         print(f"{time.process_time() - start:6.0f} s  {line}", flush=True)
 
     if options.evaluate_only:
-        head = Head.load(options.out)
+        head = Head.load(out)
     else:
         amounts = Amounts(english=options.english, other=options.other, recorded_copies=options.copies)
-        windows = build(encoder, amounts, options.recordings, options.seed, report)
-        head = fit(windows, importance(windows), options.iterations, options.seed)
+        asked = f"--english {amounts.english:g} --other {amounts.other:g} --copies {amounts.recorded_copies}"
+        report(f"--encoder {options.encoder} {asked} --iterations {options.iterations} --seed {options.seed}")
+        windows = build(encoder, amounts, options.recordings, options.seed, report, window)
+        shape = SHAPES.get(options.encoder, Shape())
+        head = fit(windows, importance(windows), options.iterations, options.seed, shape)
         report(f"fitted in {options.iterations} steps, seed {options.seed}")
+    ear = Ear(options.encoder, encoder, head, window)
     clips = material(options.testdata, Aligner(), options.more)
     figures: dict[str, Figures] = {}
-    for hop in (0.080, 0.040):
-        figures[f"hop {hop * 1000:.0f} ms"] = evaluate(clips, encoder, head, Settings(hop=hop))
-        report(card.line(figures[f"hop {hop * 1000:.0f} ms"]))
+    title = f"hop {Settings().hop * 1000:.0f} ms"
+    figures[title] = evaluate(clips, ear, Settings())
+    report(card.line(figures[title]))
     if clips:
-        median, high = cost(clips[0], encoder, head, Settings())
+        median, high = cost(clips[0], ear, Settings())
         latency = (Settings().hop + Settings().lookahead) * 1000
         report(f"latency {latency:.0f} ms, and for each hop {median:.0f} ms of CPU time (95 % within {high:.0f} ms)")
     if not options.evaluate_only:
-        head.save(options.out)
-        card.write(options.out.with_suffix(".md"), log, figures, clips, time.process_time() - start)
-        print(f"wrote {options.out} ({options.out.stat().st_size / 1024:.0f} kB)")
+        head.save(out)
+        card.write(out.with_suffix(".md"), ear, log, figures, clips, time.process_time() - start)
+        print(f"wrote {out} ({out.stat().st_size / 1024:.0f} kB)")
 
 
 def _options() -> argparse.Namespace:
@@ -64,12 +69,15 @@ def _options() -> argparse.Namespace:
     p.add_argument("--recordings", type=Path, default=SHARED / "traindata" / "ljspeech", help="folder of LJSpeech wavs")
     p.add_argument("--testdata", type=Path, default=SHARED / "testdata", help="folder with manifest.csv and speech/")
     p.add_argument("--more", type=Path, help="folder of further test clips, .wav and .txt of the same name")
-    p.add_argument("--english", type=float, default=10.0, help="minutes of synthesized English (default %(default)s)")
-    p.add_argument("--other", type=float, default=3.0, help="minutes of other languages (default %(default)s)")
-    p.add_argument("--copies", type=int, default=4, help="augmentations of each recording (default %(default)s)")
+    p.add_argument("--english", type=float, default=14.0, help="minutes of synthesized English (default %(default)s)")
+    p.add_argument("--other", type=float, default=9.0, help="minutes of other languages (default %(default)s)")
+    p.add_argument("--copies", type=int, default=8, help="augmentations of each recording (default %(default)s)")
     p.add_argument("--iterations", type=int, default=1300)
     p.add_argument("--seed", type=int, default=0)
-    p.add_argument("--out", type=Path, default=DEFAULT, help="the head to write; its card lies beside it")
+    p.add_argument(
+        "--encoder", default="tiny.en", help="tiny.en, base, mel or an openai-whisper .pt (default %(default)s)"
+    )
+    p.add_argument("--out", type=Path, help="the head to write, its card beside it (default: where the driver looks)")
     p.add_argument("--evaluate-only", action="store_true", help="test the head at --out and write nothing")
     return p.parse_args()
 

@@ -14,6 +14,8 @@ from drivers.speech.visemes import from_arpabet
 # one padding fails another may not
 PADDINGS = ((0.25, 0.5, 1e-4), (0.5, 0.8, 3e-4), (0.1, 0.3, 1e-3), (0.4, 1.0, 2e-3))
 
+PRONUNCIATIONS = Path(__file__).with_name("pronunciations.txt")  # words of our clips that the dictionary lacks
+
 
 class AlignmentError(ValueError):
     """The aligner could not fit the words to the sound."""
@@ -25,20 +27,31 @@ def dictionary_path() -> Path:
     return Path(get_model_path()) / "en-us" / "cmudict-en-us.dict"
 
 
+def phone_model_path() -> str:
+    from pocketsphinx import get_model_path
+
+    return str(Path(get_model_path()) / "en-us" / "en-us-phone.lm.bin")
+
+
 class Aligner:
     def __init__(self) -> None:
         from pocketsphinx import Decoder
 
         self.decoder = Decoder(lm=None, loglevel="FATAL")
+        for line in PRONUNCIATIONS.read_text().splitlines():
+            word, _, phones = line.partition(" ")
+            self.decoder.add_word(word, phones, True)
 
     def align(self, name: str, samples: np.ndarray, text: str) -> Utterance:
-        """Raises AlignmentError naming the clip; words the dictionary lacks are left out."""
-        words = re.sub("[^a-z' ]", " ", text.lower().replace("-", " ")).split()
-        known = [w for w in words if self.decoder.lookup_word(w) is not None]
-        error = "no words"
-        for lead, tail, level in PADDINGS if known else ():
+        """Raises AlignmentError naming the clip, and the words that the dictionary lacks: no label may be wrong."""
+        words = re.sub("[^a-z0-9' ]", " ", text.lower().replace("-", " ")).split()
+        unknown = [w for w in words if self.decoder.lookup_word(w) is None]
+        if unknown or not words:
+            raise AlignmentError(f"{name}: no pronunciation of {', '.join(unknown) or 'a text without words'}")
+        error = ""
+        for lead, tail, level in PADDINGS:
             try:
-                phones = self._phones(_padded(samples, lead, tail, level), " ".join(known))
+                phones = self._phones(_padded(samples, lead, tail, level), " ".join(words))
             except RuntimeError as e:
                 error = str(e)
                 continue

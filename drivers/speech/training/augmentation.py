@@ -9,13 +9,14 @@ from drivers.speech.training.corpus import LABEL_RATE, RATE, Utterance
 from drivers.speech.visemes import SIL
 
 STEP = RATE // LABEL_RATE
+SPEED = (0.78, 1.2)  # of tempo, pitch and formants at once: one reader becomes men and women, slow and fast
 
 
 def augment(u: Utterance, rng: np.random.Generator) -> Utterance:
     """Tempo with pitch, tilt, room, telephone band, codec, level, noise, silence around."""
     a, y = u.samples.astype(np.float64), u.labels
-    if rng.random() < 0.6:
-        a, y = _resample(a, y, rng.uniform(0.86, 1.16))
+    if rng.random() < 0.75:
+        a, y = _resample(a, y, rng.uniform(*SPEED))
     if rng.random() < 0.5:
         c = rng.uniform(-0.6, 0.6)
         a = signal.lfilter([1, c], [1], a) if rng.random() < 0.5 else signal.lfilter([1], [1, -0.7 * c], a)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from drivers.speech.ears import Ear
 from drivers.speech.solver import SEAL_ON
 from drivers.speech.training.corpus import RATE, Utterance
 from drivers.speech.training.evaluation import Figures
@@ -18,22 +19,24 @@ COLUMNS = (
     ("onset error ms", "onset ms", "{:.0f}"), ("mouth lag ms", "lag ms", "{:.0f}"),
 )  # fmt: skip
 
-INTRODUCTION = """# The viseme head
+INTRODUCTION = """# {title}
 
-`{name}`: Whisper tiny.en features (three encoder blocks, 384 per 20 ms) -> 15 visemes, lip closure, jaw opening. A
-perceptron 384-{hidden}-17 with GELU, half floats, the features' normalisation folded in. Written by
-`python -m drivers.speech.training`.
+`{name}`: {hears} -> 15 visemes, lip closure, jaw
+opening, lip aperture, rounding. Each 20 ms frame is projected to {projection}; {past} frames before it, {ahead}
+after it and itself go through {hidden} units (GELU). Half floats, the features' normalisation folded in. Written by
+`python -m drivers.speech.training --encoder {encoder}`.
 
-**Licence**: Apache-2.0, as the project. The encoder it sits on is Whisper tiny.en (OpenAI, MIT) and is not part of it.
+**Licence**: Apache-2.0, as the project. {encoder_licence}
 
 **Data**
 - Speech synthesized by espeak-ng with the phoneme times of its own events ({shift:.0f} ms late, shifted back).
-  espeak-ng is GPL-3; it ran as a program of its own and neither it nor its sound is distributed. Words: the commonest
-  of each language, and for English words drawn from the CMU dictionary.
+  espeak-ng is GPL-3; it ran as a program of its own and neither it nor its sound is distributed. English, German,
+  French, Spanish, Italian, Russian and Mandarin; the commonest words of each, for English also the CMU dictionary's.
 - LJSpeech (public domain) LJ001-0009 to LJ001-0032, aligned with its text by pocketsphinx; each clip augmented several
   times, its windows drawn three times as often.
 - Noise, mains hum, breath and typing, made on the spot, all of them silence to the head.
-- Augmentation: tempo with pitch .86-1.16, spectral tilt, small rooms, telephone band, mu-law, level, noise at 8-45 dB.
+- Augmentation: tempo with pitch and formants .78-1.2, spectral tilt, small rooms, telephone band, mu-law, level, noise
+  at 8-45 dB.
 - Left out: Piper's voice `joe` (fine-tuned from `lessac`, whose recordings carry a research licence), and Kokoro (its
   licence would allow it; at 1.2 times real time it would have taken most of the training's time).
 
@@ -45,14 +48,19 @@ What the run said:
 
 {seconds:.0f} CPU seconds in all, one thread.
 
-**Test**: recorded speech that was not trained on, through the streaming path as it runs live (window 2 s, lookahead
-40 ms). The labels are pocketsphinx alignments and carry its errors; LJSpeech's reader is also the training's. Events
-are runs of p, b or m, +-40 ms. *shown*: events at which the driver's mouth really shuts. *lag*: of the shown opening
-behind the labels' (negative leads). Closure counts above {seal:.2f}. Before the last fit, the layer's width and dropout
-were chosen on LJSpeech clips held out of the training, and the closure threshold on espeak voices held out of it.
-`sense_and_sensibility` is LibriVox (public domain), out of pocketsphinx's source package. Clips: {clips}.
+**Test**: recorded speech through the driver as it runs live (window {window:.0f} s, lookahead 40 ms). The labels are
+pocketsphinx alignments and carry its errors. *all* are voices that were neither trained on nor used to choose
+anything: `sense` and `sonnet` (LibriVox readers), `grid` (seven speakers), `jfk`, `cards` and `goforward`
+(pocketsphinx's own clips). Apart from them: `LJ` is the reader trained on (other sentences), `asterisk` the speaker by
+whose other prompts (329 s) context, augmentation and the closure's threshold ({seal:.2f}) were chosen. Events are runs
+of p, b or m, +-40 ms. *shown*: events at which the driver's mouth really shuts. *lag*: of the shown opening behind the
+labels' (negative leads).
+
+Clips: {clips}.
 
 """
+
+WHISPER = "The encoder it sits on is Whisper {} (OpenAI, MIT) and is not part of it."
 
 
 def line(figures: Figures) -> str:
@@ -62,19 +70,31 @@ def line(figures: Figures) -> str:
     return ", ".join(f"{key} {form.format(all_[key])}" for key, _, form in COLUMNS if key != "seconds")
 
 
-def write(path: Path, log: list[str], figures: dict[str, Figures], clips: list[Utterance], seconds: float) -> None:
-    from drivers.speech.training.fit import HIDDEN
-    from drivers.speech.training.synthesis import LABEL_SHIFT
+def write(
+    path: Path, ear: Ear, log: list[str], figures: dict[str, Figures], clips: list[Utterance], seconds: float
+) -> None:
+    from drivers.text.lips import LABEL_SHIFT
 
-    names = ", ".join(f"{u.name} ({len(u.samples) / RATE:.1f} s)" for u in clips)
+    head, mel = ear.head, ear.name == "mel"
+    blocks = getattr(ear.encoder, "blocks", 0)
     text = INTRODUCTION.format(
+        title="The viseme head" + {"tiny.en": "", "mel": " for weak machines"}.get(ear.name, f" of Whisper {ear.name}"),
         name=path.with_suffix(".npz").name,
-        hidden=HIDDEN,
+        hears="a log-mel spectrogram (80 values per 20 ms)"
+        if mel
+        else f"Whisper {ear.name} features ({blocks} encoder blocks, {head.width} per 20 ms)",
+        encoder=ear.name,
+        encoder_licence="It holds all there is of the network." if mel else WHISPER.format(ear.name),
+        projection=len(head.w0),
+        hidden=len(head.w1),
+        past=head.past,
+        ahead=head.ahead,
+        window=ear.window,
         seal=SEAL_ON,
         shift=LABEL_SHIFT * 1000,
         log="\n".join(log),
         seconds=seconds,
-        clips=names,
+        clips=", ".join(f"{u.name} ({len(u.samples) / RATE:.1f} s)" for u in clips),
     )
     for title, by_voice in figures.items():
         text += f"{title}\n\n| | " + " | ".join(short for _, short, _ in COLUMNS) + " |\n"

@@ -34,6 +34,9 @@ OTHER_WORDS = {
     "ogni volta venire mondo famiglia casa buongiorno grazie pubblico potere bambino",
     "ru": "и в не на я быть он с что этот по мы человек говорить много может мужчина женщина хлеб проблема жизнь день "
     "ночь красный мама папа книга большой время вопрос работа первый вода",
+    "cmn-latn-pinyin": "ni3 hao3 wo3 men5 jin1 tian1 peng2 you3 zhong1 guo2 ma1 ba4 bu2 shi4 ba1 mei2 ming2 xue2 xiao4 "
+    "lao3 shi1 gong1 zuo4 xi3 huan5 chi1 fan4 shui3 shu1 fei1 ji1 ping2 guo3 pao3 dian4 ying3 fang1 fa3 ke3 yi3 piao4 "
+    "liang4 bei3 jing1 men2 shan1 feng1 yue4 mi3 mian4 bao1 nv3",
 }
 
 

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
+from drivers.speech.features import WINDOW_SECONDS, Encoder
 from drivers.speech.training.alignment import Aligner, AlignmentError, dictionary_path
 from drivers.speech.training.augmentation import augment, not_speech
 from drivers.speech.training.corpus import RATE, Utterance, dictionary_words, english_text, other_text, recorded
 from drivers.speech.training.synthesis import ENGLISH, OTHER_LANGUAGES, VARIANTS, utterance
-from drivers.speech.training.windows import Encoder, Windows, of_utterance
+from drivers.speech.training.windows import Windows, of_utterance
 from drivers.text.espeak import Espeak
 
 
@@ -21,16 +22,21 @@ from drivers.text.espeak import Espeak
 class Amounts:
     """Minutes of sound before augmentation, and how often recorded speech is augmented anew."""
 
-    english: float = 10.0
-    other: float = 3.0
-    wordless: float = 3.0
-    recorded_copies: int = 4
+    english: float = 14.0
+    other: float = 9.0
+    wordless: float = 4.0
+    recorded_copies: int = 8
 
 
 def build(
-    encoder: Encoder, amounts: Amounts, recordings: Path | None, seed: int, report: Callable[[str], None]
+    encoder: Encoder,
+    amounts: Amounts,
+    recordings: Path | None,
+    seed: int,
+    report: Callable[[str], None],
+    seconds_heard: float = WINDOW_SECONDS,
 ) -> Windows:
-    """All windows, in an order that depends on the seed alone."""
+    """All windows of `seconds_heard`, in an order that depends on the seed alone."""
     rng = np.random.default_rng(seed)
     parts: list[Windows] = []
     sources = {
@@ -43,7 +49,7 @@ def build(
         seconds, windows = 0.0, 0
         for u in utterances:
             seconds += len(u.samples) / RATE
-            parts.append(of_utterance(u, encoder, rng))
+            parts.append(of_utterance(u, encoder, rng, seconds_heard))
             windows += len(parts[-1].labels)
         report(f"{name}: {seconds / 60:.1f} min, {windows} windows")
     return Windows.joined(parts)

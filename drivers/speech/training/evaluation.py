@@ -18,10 +18,12 @@ from numpy.typing import NDArray
 from drivers.speech.articulation import aperture
 from drivers.speech.audio import load
 from drivers.speech.driver import Settings, SpeechDriver
-from drivers.speech.features import FRAME, FRAME_RATE, Encoder, StreamingFeatures
-from drivers.speech.head import Articulation, Head
+from drivers.speech.ears import Ear
+from drivers.speech.features import FRAME_RATE, Hop
+from drivers.speech.head import Articulation
 from drivers.speech.solver import SEAL_ON
 from drivers.speech.training.alignment import Aligner, AlignmentError
+from drivers.speech.training.baselines import energy_only
 from drivers.speech.training.corpus import LABEL_RATE, RATE, Utterance
 from drivers.speech.training.fit import JAW_OPENING
 from drivers.speech.visemes import MOUTH_GROUP, N_VISEMES, PP, SIL
@@ -41,10 +43,12 @@ class Heard:
     articulation: Articulation
     aperture: NDArray  # (n,)
     labels: NDArray  # (n,) viseme
+    faces: NDArray  # (n, 52) ARKit
 
 
 def material(testdata: Path, aligner: Aligner, more: Path | None = None) -> list[Utterance]:
-    """The transcribed English speech of testdata/manifest.csv, and the pairs of .wav and .txt in the folder `more`.
+    """The transcribed English speech of testdata/manifest.csv, and the pairs of .wav and .txt in the folder `more`
+    (`drivers.speech.training.clips` makes one).
 
     What cannot be aligned is left out and named.
     """
@@ -52,7 +56,7 @@ def material(testdata: Path, aligner: Aligner, more: Path | None = None) -> list
     manifest = testdata / "manifest.csv"
     if manifest.is_file():
         with manifest.open(encoding="utf8", newline="") as f:
-            rows = [r for r in csv.DictReader(f) if r["file"].startswith("speech/") and r.get("lang") == "en"]
+            rows = [r for r in csv.DictReader(f) if r["file"].startswith(("speech/", "videos/")) and r["lang"] == "en"]
         texts += [(testdata / r["file"], r["transcript"]) for r in rows if r.get("transcript")]
     if more:
         texts += [
@@ -71,30 +75,33 @@ def material(testdata: Path, aligner: Aligner, more: Path | None = None) -> list
     return clips
 
 
-def hear(u: Utterance, encoder: Encoder, head: Head, settings: Settings) -> Heard:
-    """Run the streaming path over a clip: the head's final frames and the driver's mouth."""
+class Noting(SpeechDriver):
+    """A driver that keeps what its head heard in the frames it hands out."""
+
+    def reset(self, epoch: int | None = None) -> None:
+        super().reset(epoch)
+        self.noted: list[Articulation] = []
+
+    def _listen(self, hop: Hop, frames: int, awake: bool) -> Articulation:
+        heard = super()._listen(hop, frames, awake)
+        keep = slice(max(0, -hop.first), hop.final)
+        self.noted.append(Articulation(heard.visemes[keep], heard.closure[keep], heard.jaw[keep]))
+        return heard
+
+
+def hear(u: Utterance, ear: Ear, settings: Settings) -> Heard:
+    """Run the streaming driver over a clip: what its head hears and what its mouth does."""
     labels = u.labels[::LABELS_PER_FRAME]
-    tail = np.zeros(round((settings.hop * 2 + settings.lookahead) * RATE), np.float32)
-    samples = np.concatenate([u.samples, tail])
-    stream = StreamingFeatures(encoder, settings.window, settings.hop, settings.lookahead)
-    parts = []
-    while len(samples):
-        piece, samples = np.split(samples, [stream.room()])
-        hop = stream.push(piece)
-        if hop:
-            a = head(hop.features)
-            keep = slice(max(0, -hop.first), hop.final)
-            parts.append((a.visemes[keep], a.closure[keep], a.jaw[keep]))
-    driver = SpeechDriver(settings, encoder, head)
-    mouth = aperture(np.stack([m.face for m in driver.push(u.samples) + driver.flush()]))
-    v, c, j = (np.concatenate(x) for x in zip(*parts))
-    n = min(len(labels), len(v), len(mouth))
-    return Heard(u.name, Articulation(v[:n], c[:n], j[:n]), mouth[:n], labels[:n])
+    driver = Noting(settings, ear)
+    faces = np.stack([m.face for m in driver.push(u.samples) + driver.flush()])
+    v, c, j = (np.concatenate([getattr(a, k) for a in driver.noted]) for k in ("visemes", "closure", "jaw"))
+    n = min(len(labels), len(v), len(faces))
+    return Heard(u.name, Articulation(v[:n], c[:n], j[:n]), aperture(faces[:n]), labels[:n], faces[:n])
 
 
-def cost(u: Utterance, encoder: Encoder, head: Head, settings: Settings) -> tuple[float, float]:
+def cost(u: Utterance, ear: Ear, settings: Settings) -> tuple[float, float]:
     """(median, 95th percentile) CPU ms of one hop of the whole driver on this thread, over a clip of speech."""
-    driver = SpeechDriver(settings, encoder, head)
+    driver = SpeechDriver(settings, ear)
     n = round(settings.hop * RATE)
     spent = []
     for i in range(0, len(u.samples) - n, n):
@@ -104,14 +111,8 @@ def cost(u: Utterance, encoder: Encoder, head: Head, settings: Settings) -> tupl
     return float(np.median(spent)), float(np.percentile(spent, 95))
 
 
-def energy_only(u: Utterance) -> NDArray:
-    """(n,) viseme of a mouth that knows loudness alone: shut below -25 dB of the running peak, open above."""
-    n = len(u.samples) // FRAME
-    level = 10 * np.log10(np.mean(u.samples[: n * FRAME].reshape(n, FRAME) ** 2, 1) + 1e-9)
-    peak = np.maximum.accumulate(level)
-    return np.where(level < peak - 25, SIL, np.where(level < peak - 10, 4, 10))
-
-
+SEEN = ("LJ",)  # voices trained on; told apart
+CHOSEN = ("asterisk", "aiortc")  # voice by whose other recordings settings were chosen; told apart
 Figures = dict[str, dict[str, float]]  # voice, "all" or "energy only" -> name -> figure
 
 
@@ -120,17 +121,19 @@ def voice_of(name: str) -> str:
     return re.split(r"[-_\d]", name)[0]
 
 
-def evaluate(clips: list[Utterance], encoder: Encoder, head: Head, settings: Settings) -> Figures:
-    """Figures of all clips, of each voice, and of the energy-only mouth on the same frames."""
-    heard = [hear(u, encoder, head, settings) for u in clips]
+def evaluate(clips: list[Utterance], ear: Ear, settings: Settings) -> Figures:
+    """Figures of "all" voices that neither training nor choices knew, of each voice, and of the energy-only mouth."""
+    heard = [hear(u, ear, settings) for u in clips]
     if not heard:
         return {}
-    out = {"all": scores(heard)}
+    fresh = [h for h in heard if voice_of(h.name) not in SEEN + CHOSEN]
+    out = {"all": scores(fresh or heard)}
     for voice in sorted({voice_of(h.name) for h in heard}):
         out[voice] = scores([h for h in heard if voice_of(h.name) == voice])
-    pairs = [(energy_only(u)[: len(h.labels)], h.labels[: len(u.samples) // FRAME]) for u, h in zip(clips, heard)]
-    guess, said = (np.concatenate(x) for x in zip(*pairs))
-    out["energy only"] = {"seconds": len(said) / FRAME_RATE, **accuracy(guess, said)}
+    said = {h.name: h.labels for h in fresh or heard}
+    pairs = [(energy_only(u)[: len(said[u.name])], said[u.name]) for u in clips if u.name in said]
+    guess, labels = (np.concatenate(x) for x in zip(*((g, s[: len(g)]) for g, s in pairs)))
+    out["energy only"] = {"seconds": len(labels) / FRAME_RATE, **accuracy(guess, labels)}
     return out
 
 
@@ -144,7 +147,7 @@ def scores(clips: list[Heard]) -> dict[str, float]:
     closure = np.concatenate([c.articulation.closure for c in clips]) > SEAL_ON
     jaw = np.concatenate([c.articulation.jaw for c in clips])
     out = {"seconds": len(said) / FRAME_RATE, **accuracy(heard, said)}
-    out["closure frames recall"], out["closure frames precision"] = _ratio(closure, said == PP)
+    out["closure frames recall"], out["closure frames precision"] = ratio(closure, said == PP)
     head = [(c.articulation.closure > SEAL_ON, c.labels == PP) for c in clips]
     out["closure events"], out["closure events recall"], out["closure events precision"] = events(head)
     # the silences around speech are shut without a bilabial: they are no false seals
@@ -164,7 +167,7 @@ def accuracy(heard: NDArray, said: NDArray) -> dict[str, float]:
     }  # fmt: skip
 
 
-def _ratio(found: NDArray, true: NDArray) -> tuple[float, float]:
+def ratio(found: NDArray, true: NDArray) -> tuple[float, float]:
     """(recall, precision)"""
     hit = (found & true).sum()
     return float(hit / max(1, true.sum())), float(hit / max(1, found.sum()))
@@ -174,12 +177,12 @@ def _macro_f1(heard: NDArray, said: NDArray, classes: int) -> float:
     f = []
     for c in range(classes):
         if (said == c).sum() >= 3:
-            r, p = _ratio(heard == c, said == c)
+            r, p = ratio(heard == c, said == c)
             f.append(2 * r * p / max(1e-9, r + p))
     return float(np.mean(f))
 
 
-def _runs(mask: NDArray) -> list[tuple[int, int]]:
+def runs(mask: NDArray) -> list[tuple[int, int]]:
     edge = np.diff(np.concatenate([[0], mask.astype(int), [0]]))
     return list(zip(np.flatnonzero(edge == 1), np.flatnonzero(edge == -1)))
 
@@ -189,12 +192,12 @@ def events(pairs: list[tuple[NDArray, NDArray]]) -> tuple[int, float, float]:
     hit = true = right = found = 0
     for f, t in pairs:
         for these, those, count in ((t, f, 0), (f, t, 1)):
-            runs = _runs(these)
-            good = sum(bool(those[max(0, a - EVENT_TOLERANCE) : b + EVENT_TOLERANCE].any()) for a, b in runs)
+            spans = runs(these)
+            good = sum(bool(those[max(0, a - EVENT_TOLERANCE) : b + EVENT_TOLERANCE].any()) for a, b in spans)
             if count == 0:
-                hit, true = hit + good, true + len(runs)
+                hit, true = hit + good, true + len(spans)
             else:
-                right, found = right + good, found + len(runs)
+                right, found = right + good, found + len(spans)
     return true, hit / max(1, true), right / max(1, found)
 
 

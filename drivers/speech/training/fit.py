@@ -1,30 +1,65 @@
-"""Fit the head: a multilayer perceptron on single encoder frames (torch, one thread, seeded)."""
+"""Fit a head: per-frame projection, a few frames of context, one hidden layer (torch, one thread, seeded)."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from drivers.speech.articulation import JAW_OPENING
-from drivers.speech.head import CLOSURE, JAW, OUTPUTS, Head
+from drivers.speech.articulation import JAW_OPENING, LIP_OPENING, LIP_ROUNDING
+from drivers.speech.head import APERTURE, CLOSURE, JAW, OUTPUTS, ROUNDING, Head
 from drivers.speech.training.windows import Windows
 from drivers.speech.visemes import N_VISEMES, PP
 
-HIDDEN = 256  # with this much dropout, better than 128 on recordings held out of the training
 BATCH = 96  # windows
 LEARNING_RATE = 2e-3
 WEIGHT_DECAY = 0.02
-DROPOUT = 0.3
 LABEL_SMOOTHING = 0.05
-CLOSURE_WEIGHT, JAW_WEIGHT = 0.5, 4.0
+CLOSURE_WEIGHT, REGRESSION_WEIGHT = 0.5, 2.0
+CURVES = {JAW: JAW_OPENING, APERTURE: LIP_OPENING, ROUNDING: LIP_ROUNDING}  # output -> its value in each viseme
 
 
-def jaw_target(labels: torch.Tensor) -> torch.Tensor:
-    """(N, K) visemes -> (N, K) jaw opening smoothed over about 100 ms, for a jaw has mass."""
+@dataclass(frozen=True)
+class Shape:
+    """Of a head. The frame's own lookahead is 40 ms at least, so `ahead` may be 2 without any delay."""
+
+    projection: int = 96
+    hidden: int = 256
+    past: int = 5
+    ahead: int = 2
+    dropout: float = 0.3  # of features
+    hidden_dropout: float = 0.1
+
+
+SHAPES = {"mel": Shape(projection=48, hidden=192, past=10, dropout=0.0)}  # by encoder; others as Shape()
+
+
+class Net(nn.Module):
+    def __init__(self, width: int, shape: Shape) -> None:
+        super().__init__()
+        self.shape = shape
+        self.w0 = nn.Linear(width, shape.projection)
+        self.w1 = nn.Linear(shape.projection * (shape.past + 1 + shape.ahead), shape.hidden)
+        self.w2 = nn.Linear(shape.hidden, OUTPUTS)
+        self.drop = nn.Dropout(shape.dropout)
+        self.drop_hidden = nn.Dropout(shape.hidden_dropout)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(N, K, D) -> (N, K - past - ahead, OUTPUTS)"""
+        frames = self.w0(self.drop(x))
+        context = self.shape.past + self.shape.ahead
+        n = frames.shape[1] - context
+        around = torch.cat([frames[:, i : i + n] for i in range(context + 1)], -1)
+        return self.w2(self.drop_hidden(F.gelu(self.w1(around))))
+
+
+def curve_target(labels: torch.Tensor, values: tuple[float, ...]) -> torch.Tensor:
+    """(N, K) visemes -> (N, K) of a part's movement, smoothed over about 100 ms, for jaw and lips have mass."""
     window = torch.hann_window(7, periodic=False)[1:-1]
-    opening = torch.tensor(JAW_OPENING)[labels]
+    opening = torch.tensor(values)[labels]
     padded = F.pad(opening[:, None], (2, 2), mode="replicate")
     return F.conv1d(padded, (window / window.sum())[None, None])[:, 0]
 
@@ -36,34 +71,43 @@ def class_weights(labels: torch.Tensor) -> torch.Tensor:
     return weight / weight.mean()
 
 
-def fit(data: Windows, importance: np.ndarray, iterations: int = 1300, seed: int = 0) -> Head:
+def fit(
+    data: Windows,
+    importance: np.ndarray,
+    iterations: int = 1300,
+    seed: int = 0,
+    shape: Shape = Shape(),
+) -> Head:
     """`importance` (N,): how often each window is drawn, relative to the others."""
     torch.manual_seed(seed)
     torch.set_num_threads(1)
     rng = np.random.default_rng(seed)
     x = torch.from_numpy(data.features)
     y = torch.from_numpy(data.labels).long()
-    jaw, weight = jaw_target(y), class_weights(y)
+    learned = slice(shape.past, y.shape[1] - shape.ahead)
+    curves = {k: curve_target(y, values)[:, learned] for k, values in CURVES.items()}
+    weight = class_weights(y)
     sample = x[torch.from_numpy(rng.choice(len(x), min(2000, len(x)), replace=False))].float()
     mean, deviation = sample.mean((0, 1)), sample.std((0, 1)) + 1e-3
-    first, second = nn.Linear(x.shape[2], HIDDEN), nn.Linear(HIDDEN, OUTPUTS)
-    net = nn.Sequential(nn.Dropout(DROPOUT), first, nn.GELU(), second)
+    net = Net(x.shape[2], shape)
     optimizer = torch.optim.AdamW(net.parameters(), LEARNING_RATE, weight_decay=WEIGHT_DECAY)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, iterations, pct_start=0.1)
     p = importance / importance.sum()
     for _ in range(iterations):
         i = torch.from_numpy(rng.choice(len(x), BATCH, p=p))
-        loss = _loss(net((x[i].float() - mean) / deviation), y[i], jaw[i], weight)
+        out = net((x[i].float() - mean) / deviation)
+        loss = _loss(out, y[i][:, learned], {k: c[i] for k, c in curves.items()}, weight)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         schedule.step()
-    layers = (mean, deviation, first.weight, first.bias, second.weight, second.bias)
-    return Head.of(*(t.detach().numpy() for t in layers))
+    layers = [t.detach().numpy() for layer in (net.w0, net.w1, net.w2) for t in (layer.weight, layer.bias)]
+    return Head.of(mean.numpy(), deviation.numpy(), layers, shape.past, shape.ahead)
 
 
-def _loss(out: torch.Tensor, y: torch.Tensor, jaw: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+def _loss(out: torch.Tensor, y: torch.Tensor, curves: dict[int, torch.Tensor], weight: torch.Tensor) -> torch.Tensor:
     logits = out[..., :N_VISEMES].reshape(-1, N_VISEMES)
     visemes = F.cross_entropy(logits, y.reshape(-1), weight=weight, label_smoothing=LABEL_SMOOTHING)
     closure = F.binary_cross_entropy_with_logits(out[..., CLOSURE], (y == PP).float(), pos_weight=torch.tensor(2.0))
-    return visemes + CLOSURE_WEIGHT * closure + JAW_WEIGHT * F.mse_loss(torch.sigmoid(out[..., JAW]), jaw)
+    regressions = torch.stack([F.mse_loss(torch.sigmoid(out[..., k]), c) for k, c in curves.items()]).sum()
+    return visemes + CLOSURE_WEIGHT * closure + REGRESSION_WEIGHT * regressions

@@ -15,7 +15,7 @@ VARIANTS = (
     "", "+m1", "+m2", "+m3", "+m4", "+m5", "+m6", "+m7", "+f1", "+f2", "+f3", "+f4", "+klatt", "+klatt2", "+klatt4",
     "+croak", "+whisper",
 )  # fmt: skip
-OTHER_LANGUAGES = ("de", "fr", "es", "it", "ru")
+OTHER_LANGUAGES = ("de", "fr", "es", "it", "ru", "cmn-latn-pinyin")
 
 
 def utterance(espeak: Espeak, text: str, voice: str, rate: int, pitch: int) -> Utterance:

@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 
-from drivers.speech.features import FRAME, WINDOW_SECONDS
+from drivers.speech.features import FRAME, WINDOW_SECONDS, Encoder
 from drivers.speech.training.corpus import LABEL_RATE, RATE, Utterance
 from drivers.speech.visemes import SIL
 
-FRAMES = 12  # newest frames kept of each window: lookaheads of 0 to 220 ms
+FRAMES = 20  # newest frames kept of each window: those learned from and their context
 STRIDE = (3680, 3840)  # samples between windows, drawn at random; about 240 ms
 LABELS_PER_FRAME = FRAME * LABEL_RATE // RATE
-
-
-class Encoder(Protocol):
-    def features(self, window: np.ndarray) -> np.ndarray: ...
 
 
 @dataclass
@@ -45,5 +40,5 @@ def of_utterance(u: Utterance, encoder: Encoder, rng: np.random.Generator, secon
         targets.append(labels[last - FRAMES * LABELS_PER_FRAME : last : LABELS_PER_FRAME])
         end += int(rng.choice(STRIDE))
     if not features:
-        return Windows(np.zeros((0, FRAMES, 384), np.float16), np.zeros((0, FRAMES), np.int64), np.zeros(0, "U32"))
+        raise ValueError(f"{u.name}: {len(u.samples) / RATE:.2f} s are too short for a window")
     return Windows(np.stack(features), np.stack(targets), np.full(len(features), u.name, "U32"))

@@ -1,0 +1,104 @@
+"""What the evaluation of speech measures: do its figures move as they should?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from avatar import asset
+from drivers.speech import ears
+from drivers.speech.articulation import SEALED
+from drivers.speech.training import baselines
+from drivers.speech.training.corpus import RATE, Utterance
+from drivers.speech.visemes import AA, PP, SIL
+from models.motion import ARKIT, A
+from stage.evaluate import lips, speech
+
+
+def test_lip_vertex_error_is_the_worst_lip_vertex_squared() -> None:
+    truth = np.zeros((4, 10, 3))
+    predicted = truth.copy()
+    predicted[:, 3, 1] = 0.002
+    predicted[:, 4, 1] = 0.001
+    predicted[:, 9, 1] = 1.0  # no lip
+    lip = np.array([2, 3, 4])
+    assert lips.lip_vertex_error(truth, predicted, lip) == pytest.approx(4e-6)
+    predicted[:2] = 0
+    assert lips.lip_vertex_error(truth, predicted, lip) == pytest.approx(2e-6)
+    with pytest.raises(ValueError, match="two tracks of the same"):
+        lips.lip_vertex_error(truth, predicted[:3], lip)
+
+
+def test_upper_face_dynamics_deviation_is_positive_where_the_prediction_is_stiff() -> None:
+    still = np.random.default_rng(0).normal(size=(6, 3))
+    way = np.abs(np.sin(np.arange(50)))[:, None, None] * np.array([0.0, 0.01, 0.0])
+    lively = still + way
+    upper = np.array([0, 1, 2])
+    assert lips.upper_face_dynamics_deviation(lively, lively, still, upper) == 0
+    half = lips.upper_face_dynamics_deviation(lively, still + way / 2, still, upper)
+    assert half == pytest.approx(np.abs(way[:, 0, 1]).std() / 2)
+    assert lips.upper_face_dynamics_deviation(still + way / 2, lively, still, upper) == pytest.approx(-half)
+
+
+def test_a_folder_of_vertex_tracks_is_read(tmp_path: Path) -> None:
+    for part in ("truth", "predicted", "still"):
+        (tmp_path / part).mkdir()
+    truth = np.zeros((5, 8, 3))
+    np.save(tmp_path / "truth" / "a.npy", truth)
+    np.save(tmp_path / "predicted" / "a.npy", truth[:4] + np.array([0, 0.001, 0]))
+    np.save(tmp_path / "still" / "a.npy", truth[0])
+    (tmp_path / "lips.txt").write_text("1\n2\n")
+    (tmp_path / "upper.txt").write_text("5\n")
+    f = lips.of_folder(tmp_path)
+    assert f["LVE m2"] == pytest.approx(1e-6) and f["FDD m"] == pytest.approx(0) and f["tracks"] == 1
+
+
+def test_a_mouth_that_follows_late_is_found_at_its_lag() -> None:
+    t = np.arange(200) / 50
+    track = np.sin(7 * t) + np.sin(11 * t)
+    film = np.arange(80) / 25
+    seen = np.interp(film, t + 0.1, track)
+    assert lips.correlation(film, seen, t, track, 0.1) > 0.99
+    assert lips.correlation(film, seen, t, track, 0.0) < 0.8
+    assert lips.correlation(film, seen, t, np.zeros(200), 0.0) == 0
+
+
+def test_the_gap_is_none_on_sealed_lips_and_grows_with_the_jaw(demo_avatar_path: Path) -> None:
+    gap = lips.LipGap(asset.load(demo_avatar_path))
+    faces = np.zeros((4, len(ARKIT)), np.float32)
+    faces[1, A["jawOpen"]] = 0.1
+    faces[2, A["jawOpen"]] = 0.5
+    faces[3] = SEALED  # pressed and rolled in, behind them a jaw that is a little open
+    faces[3, A["jawOpen"]] = faces[3, A["mouthClose"]] = 0.05
+    mm = gap.track(faces)
+    assert mm[0] == pytest.approx(0, abs=1e-3) and 1 < mm[1] < mm[2] < 60 and mm[3] < 1
+
+
+def test_energy_only_knows_loudness_alone() -> None:
+    n = RATE
+    sound = np.zeros(n, np.float32)
+    sound[4000:12000] = 0.3 * np.sin(np.arange(8000))
+    u = Utterance("tone", sound, np.zeros(100, np.int64))
+    visemes, opening = baselines.energy_only(u), baselines.energy_opening(u)
+    assert (visemes[15:35] == AA).all() and (visemes[40:] == SIL).all() and PP not in visemes
+    assert opening[20] > 0.9 and opening[45] == 0
+
+
+def test_latency_counts_hop_lookahead_and_the_time_it_took(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(speech.SPEECH, "drift_seconds", 4)
+    bench = object.__new__(speech.Bench)
+    bench.ear = ears.open_ear("mel")
+    silent = Utterance("x", np.zeros(2 * RATE, np.float32), np.zeros(200, np.int64))
+    monkeypatch.setattr(speech.Bench, "fresh", [(silent, None)])
+    f = speech.drift(bench)[""]
+    assert 119 < f["latency p95 ms"] < 180 and f["skew p95 ms"] == 0
+    assert f["frames owed at the end ms"] == pytest.approx(40, abs=1)
+
+
+def test_what_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"no manifest\.csv"):
+        speech.evaluate(speech.Task(tmp_path))
+    with pytest.raises(ValueError, match="no part is called 'singing'"):
+        speech.evaluate(speech.Task(tmp_path), ("singing",))
