@@ -166,6 +166,8 @@ def _coloured(
         colour=first.astype(np.float32), opacity=seeds.opacity.clip(0, 1).astype(np.float32), layer=seeds.layer,
         confidence=np.where(seeds.seen, 3, 1).astype(np.uint8),
     )  # fmt: skip
+    opacity = colour.solve_opacity(o, union, gaussians, seeds)
+    gaussians = replace(gaussians, opacity=opacity.astype(np.float32))
     return replace(gaussians, colour=colour.solve(o, union, gaussians, seeds, doubt).astype(np.float32))
 
 

@@ -38,6 +38,7 @@ SOCKET = 0.03  # m about an eye that is lids and their surroundings
 BROW_REACH, BROW_DARK = 2.4, 0.75  # sizes of an eye about it, brightness over the face's mean
 SKIN_CHROMA, SKIN_LIGHT = 16.0, 38.0  # distances in CIE Lab within which a colour may be this face's skin
 STEPS = 25
+RIDGE_OPACITY, RIDGE_KEPT = 0.05, 1e3
 
 
 def sample(image: NDArray, pixels: NDArray) -> F64:
@@ -163,6 +164,24 @@ def solve(o: Observation, mesh: UnionMesh, gaussians: Gaussians, seeds: Seeds, d
     ridge = ridge * np.where(on_surface, 1 + RIDGE_OUTLINE * grain.at_edge(o, seeds.pixel), 1)
     ridge = ridge * (1 + np.where(seeds.layer == LAYER["fringe"], RIDGE_FRINGE, RIDGE_EDGE) * (1 - seeds.opacity))
     return ridge_solution(A, b, gaussians.colour.astype(np.float64), ridge[:, None]).clip(0, 1)
+
+
+def solve_opacity(o: Observation, mesh: UnionMesh, gaussians: Gaussians, seeds: Seeds) -> F64:
+    """(N,) opacities with which the seen Gaussians at the outline redraw the matte.
+
+    A lattice samples a sharp matte too coarsely: mixed by weight, its samples blur it. Alpha is linear in them, too.
+    """
+    w = cpu.weights(mesh.posed.astype(np.float32), mesh.skin.faces, mesh.occluder, gaussians, o.camera)
+    start = gaussians.opacity.astype(np.float64)
+    soft = ((o.alpha > 0.02) & (o.alpha < 0.98)).astype(np.uint8)
+    alpha = w.alpha.reshape(-1).astype(np.float64)
+    rows = np.flatnonzero((cv2.dilate(soft, np.ones((5, 5))).ravel() > 0) & (alpha > 0.02))
+    A = w.matrix()[rows]  # every row sums to alpha: what a Gaussian adds to it, if all were as opaque as the mean is
+    mean = A @ start / alpha[rows]
+    A = sp.diags(1 / np.maximum(mean, 0.02)) @ A
+    ridge = np.where(seeds.seen, RIDGE_OPACITY, RIDGE_KEPT)
+    wanted = o.alpha.reshape(-1)[rows].astype(np.float64)
+    return ridge_solution(A.tocsr(), wanted[:, None], start[:, None], ridge[:, None])[:, 0].clip(0, 1)
 
 
 def ridge_solution(A: sp.csr_matrix, b: F64, start: F64, ridge: F64) -> F64:

@@ -26,6 +26,7 @@ from models.motion import HEAD, JOINT
 HAIRLINE_BACK = (-0.02, 0.03, 0.05, 0.065, 0.105, 0.115, 0.14, 0.17)
 HAIRLINE_UP = (0.068, 0.060, 0.045, 0.028, 0.022, -0.015, -0.035, -0.045)
 LEVELS = 2  # subdivisions: edges of 18 mm become 4.5 mm
+OUTLINE = 0.9  # alpha at which the scalp ends: softer hair is the fringe's, which alone can be half transparent
 EDGE_ON = 0.15  # |cosine| to the view up to which a vertex tells the outline
 SUNK = -0.003  # m at the border
 FARTHEST = 0.17  # of the face's width that hair may stand off the skull; what is farther out is the sheet's
@@ -170,14 +171,14 @@ def _to_the_outline(o: Observation, parts: Parts, points: F64, normal: F64) -> t
     speed = np.linalg.norm(way, axis=1)
     way /= np.maximum(speed, 1e-9)[:, None]
     H, W = o.alpha.shape
-    hair = (o.alpha > 0.5) & (parts.probability[..., HAIR] > 0.4)
+    hair = (o.alpha > OUTLINE) & (parts.probability[..., HAIR] > 0.4)
     reach = 2 * FARTHEST * o.face_width
     s = np.arange(-0.01 * 1e3 * speed.max(initial=0), reach, 0.5)
     q = p[:, None, :2] + s[None, :, None] * way[:, None]
     x, y = np.floor(q[..., 0]).astype(int), np.floor(q[..., 1]).astype(int)
     beside = (x < 0) | (y < 0) | (x >= W) | (y >= H)
     x, y = x.clip(0, W - 1), y.clip(0, H - 1)
-    inside, person = hair[y, x], o.alpha[y, x] > 0.5
+    inside, person = hair[y, x], o.alpha[y, x] > OUTLINE
     zero = int(np.searchsorted(s, 0.0))
     out = np.where(person[:, zero], _first_out(inside[:, zero:]) * 0.5, (_last_in(person[:, :zero]) - zero) * 0.5)
     told = (inside[:, zero] | ~person[:, zero]) & ~beside[:, zero] & np.isfinite(out) & (speed > 0)

@@ -27,7 +27,8 @@ def bounded(avatar: Avatar, o: Observation, seeds: Seeds) -> Seeds:
     depth = float(
         np.median(o.camera.camera_from_world(rig.vertices(avatar.photo))[avatar.mesh.faces[seeds.face, 0], 2])
     )
-    most = MOST * unit(o) * depth / o.camera.focal
+    already = largest_axes([rig.vertices(avatar.photo)], avatar.mesh.faces, seeds)  # long along a steep surface
+    most = np.maximum(MOST * unit(o) * depth / o.camera.focal, already)
     smaller = np.minimum(most / np.maximum(longest, 1e-12), 1.0)
     return replace(seeds, shape=seeds.shape * smaller[:, None, None])
 

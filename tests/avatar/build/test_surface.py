@@ -166,7 +166,32 @@ def test_an_opening_mouth_draws_no_gaussian_out(built: Built, person: Person) ->
     rig = Rig(a)
     states = list(stretch._open_mouths(rig))
     longest = stretch.largest_axes([rig.vertices(s).copy() for s in states], a.mesh.faces, bounded)
-    most = stretch.MOST * mesh.unit(o) / o.camera.focal
-    assert (longest / -rig.vertices(a.photo)[a.mesh.faces[face, 0], 2] < 1.5 * most).all()
+    before = stretch.largest_axes([rig.vertices(a.photo)], a.mesh.faces, seeds)
+    most = stretch.MOST * mesh.unit(o) / o.camera.focal * -rig.vertices(a.photo)[a.mesh.faces[face, 0], 2]
+    assert (longest < np.maximum(1.5 * most, 1.001 * before)).all()
     kept = np.isclose(bounded.shape, seeds.shape).all((1, 2))
     assert kept.any() and not kept.all()  # what is small enough stays as it is
+
+
+def test_spots_that_bridge_two_depths_keep_their_length(built: Built, person: Person) -> None:
+    """Between arm and trunk, shortened, they left holes in the photo itself."""
+    a = built.avatar
+    far = np.flatnonzero(a.mesh.joint_weight[a.mesh.faces][..., 0].min(1) > 0.999)  # rigid: a mouth does not move them
+    head = np.isin(a.mesh.joint_index[a.mesh.faces[far]][..., 0], (*anatomy.HEAD_JOINTS,)).any(1)
+    face = far[~head][:200]
+    n, zeros = len(face), np.zeros(len(face))
+    assert n
+    seeds = seed.Seeds(
+        face, np.full((n, 2), 1 / 3), np.tile(9 * np.eye(2), (n, 1, 1)), zeros + 1, zeros.astype(np.uint8),
+        np.zeros((n, 2)), zeros > 0, zeros, zeros > 0,
+    )  # fmt: skip
+    assert np.allclose(stretch.bounded(a, person.o, seeds).shape, seeds.shape, rtol=1e-3)
+
+
+def test_the_photo_state_redraws_the_matte(built: Built, person: Person) -> None:
+    """A lattice that samples a sharp matte blurs it; the opacities are solved for."""
+    o = person.o
+    drawn = check.draw(built.avatar, built.avatar.photo)[..., 3]
+    soft = cv2.dilate(((o.alpha > 0.02) & (o.alpha < 0.98)).astype(np.uint8), np.ones((3, 3))) > 0
+    error = float(np.abs(drawn - o.alpha)[soft].mean())
+    assert error < 0.07
