@@ -14,7 +14,7 @@ export OMP_WAIT_POLICY := passive
 serve: $(VENV)/.warm client_web/dist/index.html avatars/demo.avatar
 	$(PY) run_server.py serve $(SERVE)
 
-test: $(VENV)/.dev $(VENV)/.warm client_web/dist/index.html avatars/demo.avatar programs
+test: $(VENV)/.dev $(VENV)/.warm $(VENV)/.voice client_web/dist/index.html avatars/demo.avatar programs
 	cd client_web && npm test --silent
 	$(PY) -m pytest $(TEST)
 
@@ -58,6 +58,11 @@ $(VENV)/.dev: requirements/dev.lock $(VENV)/.packages
 
 $(VENV)/.weights: models/manifest.toml $(VENV)/.packages
 	$(PY) run_server.py weights --fetch
+	touch $@
+
+# Kokoro's voice is an option for serving; its tests need it.
+$(VENV)/.voice: models/manifest.toml $(VENV)/.weights
+	$(PY) run_server.py weights --fetch voice
 	touch $@
 
 # Numba kernels are compiled once, here, and cached beside their sources.

@@ -54,7 +54,7 @@ class PerceptualDistance:
     def distance(self, a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
         """Distance of two pictures (H, W, 3) uint8 RGB, 0 for equal ones."""
         if a.shape != b.shape:
-            raise ValueError(f"images of shape {a.shape} and {b.shape}; wanted (H, W, 3) twice")
+            raise ValueError(f"images of shape {a.shape} and {b.shape}; wanted (H, W, 3) uint8 twice")
         return self.between(self.features(a), self.features(b))
 
     def features(self, image: NDArray[np.uint8]) -> list[torch.Tensor]:

@@ -120,9 +120,7 @@ def test_a_damaged_file_of_voices_is_named(tmp_path, monkeypatch):
 
 
 def test_the_net_says_a_sentence():
-    """With the real net, where `run_server.py weights --fetch voice` was run: loud vowels, quiet ends, even times."""
-    if any(s.state != "ready" for s in weights.list_status(["voice"])):
-        pytest.skip("kokoro-v1.0.int8.onnx is not there; run_server.py weights --fetch voice")
+    """With the real net, which `make test` fetches: loud vowels, quiet ends, even times."""
     reader = KokoroReader()
     try:
         (said,) = reader.read("She sells sea shells.", Delivery("kokoro:jf_alpha"))
