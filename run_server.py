@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from drivers.mood import Mood
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before numba loads: idle kernels must not spin beside other work
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before NumPy loads: a second thread on small matrices only spins
 os.environ.setdefault("GLOG_minloglevel", "3")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 

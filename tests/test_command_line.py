@@ -187,3 +187,19 @@ def test_a_film_has_one_driver(tmp_path: Path, sound: Path) -> None:
     none = run("render", "a.avatar", "-o", tmp_path / "out.mp4")
     assert both.returncode == none.returncode == 2
     assert "--drive" in both.stderr and "--say" in both.stderr and "--say" in none.stderr
+
+
+def test_small_matrices_take_one_thread() -> None:
+    """A second BLAS thread spun through every hop of speech: a core lost for nothing."""
+    script = """
+import run_server, time
+import numpy as np
+a, b = np.ones((24, 1200), np.float32), np.ones((1200, 512), np.float32)
+wall, cpu = time.perf_counter(), time.process_time()
+while time.perf_counter() - wall < 0.5:
+    a @ b
+print((time.process_time() - cpu) / (time.perf_counter() - wall))
+"""
+    env = {k: v for k, v in os.environ.items() if not k.endswith("_NUM_THREADS")}
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, env=env, timeout=60)
+    assert float(done.stdout) < 1.3, done.stderr
