@@ -74,7 +74,7 @@ client_web/dist/index.html: $(VENV)/.packages client_web/package-lock.json clien
 	scripts/build_client
 
 # The demo person: the public-domain astronaut portrait that scikit-image carries.
-avatars/demo.avatar: $(wildcard avatar/build/*.py) | $(VENV)/.warm
+avatars/demo.avatar: $(wildcard avatar/build/*.py avatar/build/arms/*.py) | $(VENV)/.warm
 	$(PY) run_server.py demo -o $@
 
 weights: $(VENV)/.weights
