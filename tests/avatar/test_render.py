@@ -191,9 +191,12 @@ def test_threads_do_not_spin() -> None:
             start = time.process_time()
             r.draw(v, a.camera)
             taken.append(time.process_time() - start)
-        start = time.process_time()
-        time.sleep(0.2)
-        assert time.process_time() - start < 0.02
+        idle = []
+        for _ in range(5):
+            start = time.process_time()
+            time.sleep(0.1)
+            idle.append(time.process_time() - start)
+        assert min(idle) < 0.01  # least of some: what other tests have left behind may still be busy
         r.close()
         return min(taken)
 
