@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as run_server.py does; before NumPy loads
+
 import wave
 from pathlib import Path
 
