@@ -15,7 +15,7 @@ from avatar.render.contract import YUV_FROM_RGB, YUV_OFFSET, Camera
 
 U8 = NDArray[np.uint8]
 
-MAX_ZOOM = 1.5  # picture pixels per photo pixel
+MAX_ZOOM = 1.5  # picture pixels per photo pixel, as long as there is more of the photo to show instead
 BLUR = 0.04  # of the photo's longer side: sigma of what lies beyond the photo
 SEAM = 0.02  # of the photo's longer side: width over which the blur sets in
 VIEWS = ("auto", "photo")
@@ -43,13 +43,13 @@ def window(
 ) -> tuple[float, float, float]:
     """Left, top and width, in photo pixels, of the window for a width x height picture that shows `rectangle`.
 
-    It holds the rectangle (x, y, w, h), but is no taller than the photo unless MAX_ZOOM asks for it: a tall picture of
-    a wide rectangle loses its sides. Its lower edge stays in the photo; its sides and top only when it fits.
+    It holds the rectangle (x, y, w, h), but is no taller than the photo: a tall picture of a wide rectangle loses its
+    sides. Over MAX_ZOOM it grows up to the photo's height. Its lower edge stays in the photo; its sides when they fit.
     """
     x, y, w, h = rectangle
     aspect = width / height
     tall = min(max(h, w / aspect), max(float(photo_height), h))
-    tall = max(tall, height / MAX_ZOOM)
+    tall = max(tall, min(height / MAX_ZOOM, float(photo_height)))
     wide = tall * aspect
     left = _inside(x + (w - wide) / 2, wide, photo_width)
     centre = y + (h - tall) / 2
