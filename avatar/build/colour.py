@@ -16,8 +16,8 @@ from avatar.asset import Gaussians
 from avatar.build import anatomy, completion, eye_colours, grain, lids, mouth
 from avatar.build.kinematics import F64
 from avatar.build.landmarks import LEFT_EYE, RIGHT_EYE
-from avatar.build.mesh import UnionMesh, unit
-from avatar.build.observe import Observation
+from avatar.build.mesh import UnionMesh
+from avatar.build.observe import Observation, unit
 from avatar.build.parts import SKIN
 from avatar.build.seed import Seeds
 from avatar.render import cpu

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from avatar.build import anatomy
 from avatar.build.kinematics import F64
-from avatar.build.mesh import UnionMesh, unit
-from avatar.build.observe import Observation
+from avatar.build.mesh import UnionMesh
+from avatar.build.observe import Observation, unit
 from avatar.build.parts import HAIR
 from avatar.build.seed import Seeds
 

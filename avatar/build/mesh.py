@@ -1,8 +1,7 @@
 """Stage mesh: body + scalp + teeth + shell become one skinned mesh, every part of which will carry Gaussians.
 
-The shell is a 2.5-D sheet over whatever the matte holds beyond the body: hair, collar, clothes, static arms. Its depth
-continues the body's. Static arms and legs do not move: their weights go to the bone they hang from, in the body and in
-the shell alike, so that nothing tears where the two meet. Arms that move are sheets of their own (arms/sheet.py).
+Static arms and legs do not move: their weights go to the bone they hang from, in the body and in the shell (shell.py)
+alike, so that nothing tears where the two meet. Arms that move are sheets of their own (arms/sheet.py).
 """
 
 from __future__ import annotations
@@ -14,35 +13,24 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from avatar.build import anatomy, completion, eyes, parts, scalp, teeth
+from avatar.build import anatomy, completion, eyes, parts, scalp, shell, teeth
 from avatar.build.arms.fit import chain
 from avatar.build.arms.plan import Plan
-from avatar.build.arms.sheet import STEEP, Sheet, facing
+from avatar.build.arms.sheet import Sheet
 from avatar.build.fit import Fit
 from avatar.build.kinematics import F64
-from avatar.build.observe import Observation
+from avatar.build.observe import Observation, unit
 from avatar.build.parts import CLOTH
 from avatar.build.refine import Refined, adjacency
 from avatar.build.teeth import Teeth
 from avatar.render import cpu
 from models.body import BodyModel
-from models.matting import push_pull
 from models.motion import JOINT, JOINTS, LEFT_EYE, RIGHT_EYE, matrix_from_axis_angle
 from models.skinning import Poser, SkinnedMesh, SparseDirections
 
-FACE_UNIT = 140.0  # px: lengths below in px are for a face this wide and grow with it
-SHELL_CELL = 4.0  # px
-SHELL_OVERLAP = 4.0  # px that the shell continues under the body's edge
-SHELL_BEHIND = 0.004  # m deeper there
-SHELL_BEYOND = 16.0  # px that it continues beyond the picture
-ROUND, ROUND_MOST = 1.0, 25.0  # how far it goes back at the matte's edge: times its width there, at most px
 COLLAR_RINGS = 4  # over which what a collar holds fades into what turns with the head
-SNAP, ON_EDGE = 0.45, 1.0  # cells that a vertex goes to lie on the outline, and px inside where that is
-EDGE_ALPHA = 0.1  # of the edge to which it goes back
-SOLID = 0.6  # alpha of all corners from which a shell triangle may hide what is behind it
 
 TORSO, HEAD, NECK = JOINT["spine3"], JOINT["head"], JOINT["neck"]
-SHELL_JOINTS = np.array([HEAD, NECK, TORSO, JOINT["spine2"], JOINT["spine1"], JOINT["pelvis"]])
 
 
 @dataclass(frozen=True)
@@ -75,10 +63,6 @@ class UnionMesh:
         return out
 
 
-def unit(o: Observation) -> float:
-    return o.face_width / FACE_UNIT
-
-
 def build(model: BodyModel, fit: Fit, refined: Refined, plan: Plan) -> UnionMesh:
     o = plan.trunk
     classes = parts.find(model, o, refined.vertices)
@@ -91,20 +75,20 @@ def build(model: BodyModel, fit: Fit, refined: Refined, plan: Plan) -> UnionMesh
     depth, ids = cpu.zbuffer(pixels, kept, *o.alpha.shape[::-1])
     cloth = completion.vertex_classes(model, o, surface, kept, hair, classes).probability[:n, CLOTH]
     weights = np.concatenate([_clothes_on_the_trunk(model, _moving_weights(model), cloth), hair.weights])
-    shell_v, shell_f, shell_w, shell_solid = _shell(o, depth, ids >= 0, kept, ids, weights)
+    coat = shell.build(o, depth, ids, kept, weights)
     arches = teeth.teeth(model, o, model.skinned(fit.betas).vertices.astype(np.float64), refined.vertices)
     teeth_v, teeth_f, teeth_w, teeth_part = _of_arches(arches)
     m, c = len(surface), len(teeth_v)
-    posed = np.concatenate([surface, teeth_v, shell_v])
-    weights = np.concatenate([weights, teeth_w, shell_w])
-    faces = np.concatenate([kept, teeth_f + m, shell_f + m + c])
+    posed = np.concatenate([surface, teeth_v, coat.vertices])
+    weights = np.concatenate([weights, teeth_w, coat.weights])
+    faces = np.concatenate([kept, teeth_f + m, coat.faces + m + c])
     in_matte = _in_matte(plan.photo, pixels[:, :2])  # what an arm hides is drawn as well
-    occluder = np.concatenate([in_matte[kept].all(1), np.ones(len(teeth_f), bool), shell_solid])
+    occluder = np.concatenate([in_matte[kept].all(1), np.ones(len(teeth_f), bool), coat.solid])
     sheets = _sheets(plan, posed, faces)
     for s in sheets:
         faces = np.concatenate([faces, s.faces + len(posed)])
         posed, weights = np.concatenate([posed, s.vertices]), np.concatenate([weights, s.weights])
-    more = [(anatomy.SHELL, len(shell_f)), *((anatomy.ARM, len(s.faces)) for s in sheets)]
+    more = [(anatomy.SHELL, len(coat.faces)), *((anatomy.ARM, len(s.faces)) for s in sheets)]
     of_hair = np.full(len(hair.faces), anatomy.SCALP)
     part = np.concatenate(
         [model.face_part[body_faces], of_hair, teeth_part, *(np.full(count, code) for code, count in more)]
@@ -190,104 +174,6 @@ def _clothes_on_the_trunk(model: BodyModel, weights: F64, cloth: F64) -> F64:
     out[:, turning] -= fixed
     out[:, TORSO] += fixed.sum(1)
     return out
-
-
-def _shell(o, depth, covered, faces, ids, weights):  # type: ignore[no-untyped-def]
-    """-> vertices (n, 3) world m, triangles, weights (n, 55), solid (F,).
-
-    At the picture's sides and bottom the sheet goes on for SHELL_BEYOND as it is at the border: a lean uncovers it.
-    """
-    u = unit(o)
-    z, groups = _continued(depth, covered, faces, ids, weights, u)
-    m = round(SHELL_BEYOND * u)
-    beyond = lambda a: np.pad(a, ((0, m), (m, m), *((0, 0),) * (a.ndim - 2)), mode="edge")  # noqa: E731
-    z, groups, alpha, covered = beyond(z), beyond(groups), beyond(o.alpha), beyond(covered)
-    H, W = alpha.shape
-    g = max(SHELL_CELL * u, 2.0)
-    rows, columns = int(np.ceil(H / g)) + 1, int(np.ceil(W / g)) + 1
-    gy, gx = np.mgrid[0:rows, 0:columns] * g
-    r = max(round(SHELL_OVERLAP * u), 1)
-    inner = cv2.erode(covered.astype(np.uint8), np.ones((2 * r + 1, 2 * r + 1)), borderType=cv2.BORDER_REPLICATE)
-    need = ((cv2.dilate(alpha, np.ones((5, 5))) > 0.02) & (inner == 0)).astype(np.uint8)
-    triangles, used = _grid_triangles(_any_in_cells(need, rows - 1, columns - 1, g))
-    gx, gy = _on_the_outline(alpha, gx.ravel()[used], gy.ravel()[used], g)
-    yy, xx = (np.floor(q).astype(int).clip(0, n - 1) for q, n in ((gy, H), (gx, W)))
-    under = covered[yy, xx]
-    z = z + _rounded(alpha, covered, ROUND_MOST * u) * (np.median(z[covered]) if covered.any() else 1) / o.camera.focal
-    v = _unproject(o.camera, gx - m, gy, z[yy, xx] + np.where(under, SHELL_BEHIND, 0))
-    solid = ~under[triangles].all(1) & (alpha[yy, xx][triangles].min(1) > SOLID) & (facing(v[triangles]) > STEEP)
-    w = np.zeros((len(used), weights.shape[1]))
-    w[:, SHELL_JOINTS] = groups[yy, xx]
-    return v, triangles, w, solid
-
-
-def _on_the_outline(alpha: NDArray, x: F64, y: F64, cell: float) -> tuple[F64, F64]:
-    """Grid vertices (n,) px near the matte's outline, put on it: what is solid then ends in a line, not in steps."""
-    inside = (alpha > SOLID).astype(np.uint8)
-    signed = cv2.distanceTransform(inside, cv2.DIST_L2, 5) - cv2.distanceTransform(1 - inside, cv2.DIST_L2, 5)
-    distance: NDArray = cv2.GaussianBlur(signed, (0, 0), max(cell / 4, 0.8))
-    dy, dx = np.gradient(distance)
-    H, W = alpha.shape
-    x, y = x.astype(np.float64), y.astype(np.float64)
-    j, i = np.floor(y).astype(int).clip(0, H - 1), np.floor(x).astype(int).clip(0, W - 1)
-    way = distance[j, i] - ON_EDGE  # a little inside, so that the vertex itself is solid
-    steep = np.hypot(dx[j, i], dy[j, i])
-    near = (np.abs(way) < SNAP * cell) & (steep > 0.5)
-    step = np.where(near, -way / np.maximum(steep, 0.5) ** 2, 0)
-    return x + step * dx[j, i], y + step * dy[j, i]
-
-
-def _rounded(alpha: NDArray, covered: NDArray[np.bool_], most: float) -> NDArray[np.float32]:
-    """(H, W) px, up to `most`, by which the sheet goes back: an ellipse's quarter from the body's edge to the matte's.
-
-    A flat sheet would stand off a turned head like a fin; one that goes back steeply hides behind it, as hair does.
-    """
-    out = cv2.distanceTransform(np.where(covered, 0, 1).astype(np.uint8), cv2.DIST_L2, 5)
-    left = cv2.distanceTransform((alpha > EDGE_ALPHA).astype(np.uint8), cv2.DIST_L2, 5)
-    width = out + left
-    share = (out / np.maximum(width, 1e-3)).clip(0, 1)
-    deep = np.minimum(ROUND * width, most)
-    return np.asarray(deep * (1 - np.sqrt(1 - share**2)), np.float32)
-
-
-def _continued(depth, covered, faces, ids, weights, u):  # type: ignore[no-untyped-def]
-    """The body's depth (H, W) and its weights for SHELL_JOINTS (H, W, 6), smoothly continued beyond it."""
-    known = covered.astype(np.float32)
-    z = push_pull(np.where(covered, depth, 0)[..., None].astype(np.float32), known)[..., 0]
-    z = np.where(covered, depth, cv2.GaussianBlur(z, (0, 0), 3 * u))
-    trunk = weights[:, SHELL_JOINTS].copy()
-    trunk[:, 0] = 1 - trunk[:, 1:].sum(1)  # jaw and eyes: the skull
-    groups = np.zeros((*covered.shape, len(SHELL_JOINTS)), np.float32)
-    groups[covered] = trunk[faces[ids[covered]]].mean(1)
-    halves = [push_pull(np.ascontiguousarray(h), known) for h in np.split(groups, 2, axis=2)]  # at most 4 channels
-    groups = np.concatenate([cv2.GaussianBlur(h, (0, 0), 6 * u) for h in halves], 2)
-    return z, groups / groups.sum(2, keepdims=True)
-
-
-def _any_in_cells(mask: NDArray, rows: int, columns: int, g: float) -> NDArray[np.bool_]:
-    """(rows, columns): does a grid cell of g pixels hold a set pixel?"""
-    total = np.zeros((mask.shape[0] + 1, mask.shape[1] + 1))
-    total[1:, 1:] = mask.cumsum(0).cumsum(1)
-    y = np.floor(np.arange(rows + 1) * g).astype(int)
-    x = np.floor(np.arange(columns + 1) * g).astype(int)
-    y0, y1 = y[:-1].clip(0, mask.shape[0]), (y[1:] + 1).clip(0, mask.shape[0])
-    x0, x1 = x[:-1].clip(0, mask.shape[1]), (x[1:] + 1).clip(0, mask.shape[1])
-    t = total
-    return t[y1][:, x1] - t[y0][:, x1] - t[y1][:, x0] + t[y0][:, x0] > 0
-
-
-def _grid_triangles(cell: NDArray[np.bool_]) -> tuple[NDArray, NDArray]:
-    """Cells of a grid -> triangles facing the viewer, renumbered, and the grid vertices they use."""
-    i = np.arange((cell.shape[0] + 1) * (cell.shape[1] + 1)).reshape(cell.shape[0] + 1, cell.shape[1] + 1)
-    q = np.stack([i[:-1, :-1], i[:-1, 1:], i[1:, 1:], i[1:, :-1]], -1)[cell]
-    triangles = np.concatenate([q[:, [0, 2, 1]], q[:, [0, 3, 2]]])
-    used, inverse = np.unique(triangles, return_inverse=True)
-    return inverse.reshape(-1, 3), used
-
-
-def _unproject(camera, x, y, z):  # type: ignore[no-untyped-def]
-    """Pixels and depth -> (..., 3) world m."""
-    return np.stack([(x - camera.cx) / camera.focal * z, -(y - camera.cy) / camera.focal * z, -z], -1)
 
 
 def _unpose(

@@ -19,6 +19,7 @@ from models.person import LEFT_HIP, LEFT_SHOULDER, RIGHT_HIP, RIGHT_SHOULDER
 
 PERSON_AREA = 280_000  # px of the person's box at the working resolution
 LONG_SIDE = 1024  # px
+FACE_UNIT = 140.0  # px: lengths in px are for a face this wide and grow with it
 VIEW_HEIGHT = 3.4  # default framing of heads and busts, in face heights
 VIEW_FACE = 0.42  # where the face's centre lies in it, from the top
 _KNEES, _ANKLES = (25, 26), (27, 28)
@@ -52,6 +53,11 @@ class Observation:
     @property
     def face_width(self) -> float:
         return float(np.ptp(self.face.landmarks[:468, 0]))
+
+
+def unit(o: Observation) -> float:
+    """px of the picture for a px of a face FACE_UNIT wide, in which the stages give their lengths."""
+    return o.face_width / FACE_UNIT
 
 
 def observe(photo: Photo, by_hand: Corrections = Corrections()) -> Observation:  # noqa: B008

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from avatar.build import anatomy
 from avatar.build.kinematics import F64
 from avatar.build.landmarks import LEFT_EYE, LIPS_INNER, LIPS_OUTER, OVAL, RIGHT_EYE
-from avatar.build.mesh import UnionMesh, unit
-from avatar.build.observe import Observation
+from avatar.build.mesh import UnionMesh
+from avatar.build.observe import Observation, unit
 from avatar.render import cpu
 from avatar.render.contract import LAYER, TOLERANCE, Camera
 from models.body import BodyModel

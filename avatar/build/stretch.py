@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 
 from avatar.asset import Avatar, State
 from avatar.build.kinematics import F64
-from avatar.build.mesh import unit
-from avatar.build.observe import Observation
+from avatar.build.observe import Observation, unit
 from avatar.build.seed import Seeds
 from avatar.rig import Rig
 from models.motion import A, Motion

@@ -12,7 +12,20 @@ import pytest
 import scipy.sparse as sp
 
 import avatar.build.fit as fitting
-from avatar.build import anatomy, check, completion, mesh, observe, parts, photo, prune, refine, scalp, seed, stretch
+from avatar.build import (
+    anatomy,
+    check,
+    completion,
+    observe,
+    parts,
+    photo,
+    prune,
+    refine,
+    scalp,
+    seed,
+    shell,
+    stretch,
+)
 from avatar.build.parts import CLOTH, HAIR, SKIN
 from avatar.render import cpu
 from avatar.rig import Rig
@@ -126,7 +139,7 @@ def test_the_sheet_goes_back_from_the_body_to_its_edge() -> None:
     covered[:, :20] = True
     alpha = np.zeros((40, 80), np.float32)
     alpha[:, :50] = 1
-    row = mesh._rounded(alpha, covered, 20.0)[20]
+    row = shell._rounded(alpha, covered, 20.0)[20]
     assert np.allclose(row[:20], 0)
     assert (np.diff(row[20:49]) >= 0).all() and row[48] > 10
     assert row[48] - row[44] > row[24] - row[20]  # ever steeper
@@ -167,7 +180,7 @@ def test_an_opening_mouth_draws_no_gaussian_out(built: Built, person: Person) ->
     states = list(stretch._open_mouths(rig))
     longest = stretch.largest_axes([rig.vertices(s).copy() for s in states], a.mesh.faces, bounded)
     before = stretch.largest_axes([rig.vertices(a.photo)], a.mesh.faces, seeds)
-    most = stretch.MOST * mesh.unit(o) / o.camera.focal * -rig.vertices(a.photo)[a.mesh.faces[face, 0], 2]
+    most = stretch.MOST * observe.unit(o) / o.camera.focal * -rig.vertices(a.photo)[a.mesh.faces[face, 0], 2]
     assert (longest < np.maximum(1.5 * most, 1.001 * before)).all()
     kept = np.isclose(bounded.shape, seeds.shape).all((1, 2))
     assert kept.any() and not kept.all()  # what is small enough stays as it is
