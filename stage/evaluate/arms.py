@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,7 @@ from stage.evaluate.protocol import ARMS, VERSION
 
 TILE = 420  # px, of the contact sheet
 COLUMNS = 5
+FPS, MOVE = 25, 20  # of the film, and its frames for a move
 
 
 @dataclass(frozen=True)
@@ -50,12 +53,19 @@ class Result:
         return worst | {"torso_stretched": self.torso}
 
 
-def evaluate(path: Path, sheet: Path | None = None, progress: Callable[[float], None] = lambda _: None) -> Result:
-    """Every gesture of every arm; writes a contact sheet where asked. Raises AvatarError."""
+def evaluate(
+    path: Path,
+    sheet: Path | None = None,
+    film: Path | None = None,
+    progress: Callable[[float], None] = lambda _: None,
+) -> Result:
+    """Every gesture of every arm; writes a contact sheet and a film where asked. Raises AvatarError."""
     avatar = asset.load(path)
     result = measure(avatar, progress)
     if sheet:
         sheets.write(sheet, _sheet(avatar))
+    if film:
+        _film(avatar, film)
     return result
 
 
@@ -156,6 +166,37 @@ def _sheet(avatar: Avatar) -> sheets.U8:
         pictures.append(sheets.tile(compose.over(drawn, background), text, TILE))
     rasterizer.close()
     return sheets.grid([pictures[i : i + COLUMNS] for i in range(0, len(pictures), COLUMNS)])
+
+
+def _film(avatar: Avatar, path: Path) -> None:
+    """The photo's state beside every gesture and turn of the torso, made and taken back."""
+    rig = Rig(avatar)
+    camera, background = _view(avatar)
+    rasterizer = cpu.Rasterizer(avatar, threads=2)
+    shown = lambda state: compose.over(rasterizer.draw(rig.vertices(state), camera), background)  # noqa: E731
+    still = shown(avatar.photo)
+    with sheets.Film(path, Fraction(FPS), TILE) as strip:
+        for text, at in _moves(avatar, rig):
+            for share in np.sin(np.arange(MOVE) / MOVE * np.pi):
+                strip.add((still, "photo"), (shown(at(float(share))), text))
+    rasterizer.close()
+
+
+def _moves(avatar: Avatar, rig: Rig) -> Iterator[tuple[str, Callable[[float], State]]]:
+    """What the film shows: a name, and the state at a share of the whole move."""
+    limbs = Limbs(avatar)
+
+    def gestured(side: str, gesture: Gesture, share: float) -> State:
+        return rig.state(limbs.motion(0.0, {side: gesture.scaled(share)}))
+
+    def leaned(degrees: float, share: float) -> State:
+        return turned(avatar, np.array([0, share * np.radians(degrees), 0]))
+
+    for side in filter(limbs.moves, limbs.kind):
+        for name, gesture in asked(limbs, side):
+            yield f"{side} {name}", partial(gestured, side, gesture)
+    for degrees in (ARMS["torso_deg"], -ARMS["torso_deg"]):
+        yield f"torso {degrees:+g}", partial(leaned, degrees)
 
 
 def _view(avatar: Avatar) -> tuple[Camera, sheets.U8]:

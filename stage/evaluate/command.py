@@ -41,17 +41,21 @@ def add(commands: argparse._SubParsersAction, run: Callable[[argparse.Namespace]
         "--identities", type=int, default=TWIN["identities"], help="of the eight and on (default %(default)s)"
     )
     twin.add_argument("--quick", action="store_true", help="a few poses of each")
-    twin.add_argument("--film", type=Path, metavar="FILE.mp4", help="of the utterances: truth, true, fitted parameters")
     twin.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes (default: %(default)s)")
     cross = kinds.add_parser("cross", help="somebody else's video drives an avatar")
     cross.add_argument("video", type=Path)
     cross.add_argument("avatar", type=Path)
     cross.add_argument("--photo", type=Path, help="to compare the identity with (default: the avatar's photo state)")
     cross.add_argument("--frames", type=int, default=CROSS["frames"], help="frames judged (default %(default)s)")
-    for kind in (reenact, cross):
-        kind.add_argument(
-            "--film", type=Path, metavar="FILE.mp4", help="side-by-side film; every frame is drawn for it"
-        )
+    for kind, shows in (
+        (reenact, "true, avatar; every frame is drawn for it"),
+        (leaks, "photo, avatar, what can be looked through"),
+        (arms, "photo, every gesture"),
+        (photos, "photo, utterance"),
+        (twin, "of the utterances: truth, true, fitted parameters"),
+        (cross, "driver, avatar; every frame is drawn for it"),
+    ):
+        kind.add_argument("--film", type=Path, metavar="FILE.mp4", help=f"side-by-side film: {shows}")
     speech = kinds.add_parser("speech", help="what the driver hears and shows, on recorded speech with known words")
     speech.add_argument("--testdata", type=Path, required=True, help="folder with manifest.csv, speech/ and videos/")
     speech.add_argument("--more", type=Path, help="folder of further clips, .wav and .txt of the same name")
@@ -105,7 +109,7 @@ def _reenact(args: argparse.Namespace, progress: Callable[[float], None]) -> Out
 def _leaks(args: argparse.Namespace, progress: Callable[[float], None]) -> Outcome:
     from stage.evaluate import leaks
 
-    figures = leaks.evaluate(args.avatar, args.sheet, progress)
+    figures = leaks.evaluate(args.avatar, args.sheet, args.film, progress)
     broken = not all(f.holds for f in figures)
     return leaks.table(args.avatar.name, figures), leaks.as_json(args.avatar.name, figures), broken
 
@@ -113,7 +117,7 @@ def _leaks(args: argparse.Namespace, progress: Callable[[float], None]) -> Outco
 def _arms(args: argparse.Namespace, progress: Callable[[float], None]) -> Outcome:
     from stage.evaluate import arms
 
-    result = arms.evaluate(args.avatar, args.sheet, progress)
+    result = arms.evaluate(args.avatar, args.sheet, args.film, progress)
     name = args.avatar.name
     return arms.table(name, result), arms.as_json(name, result), arms.broken(result)
 
@@ -121,7 +125,7 @@ def _arms(args: argparse.Namespace, progress: Callable[[float], None]) -> Outcom
 def _photos(args: argparse.Namespace, progress: Callable[[float], None]) -> Outcome:
     from stage.evaluate import photos
 
-    rows = photos.evaluate(args.photos, args.sheet, progress)
+    rows = photos.evaluate(args.photos, args.sheet, args.film, progress)
     return photos.table(rows), photos.as_json(rows), not all(r.holds for r in rows)
 
 

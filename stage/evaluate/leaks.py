@@ -1,7 +1,8 @@
 """Leaks: what shows that should not when an avatar moves. Needs the .avatar alone; each figure has a limit.
 
 holes · background bleed · spikes · lips that do not seal · skin inside the open mouth · teeth that move with the lip ·
-white that a gaze uncovers · popping as the head turns · halo at the matte · the redrawn photo. Limits: protocol.toml.
+white that a gaze uncovers · popping and flicker as the head turns · halo at the matte · the redrawn photo.
+Limits: protocol.toml.
 """
 
 from __future__ import annotations
@@ -19,11 +20,11 @@ from scipy.spatial import cKDTree
 from avatar import asset
 from avatar.asset import Avatar, Gaussians, State
 from avatar.render import compose, cpu
-from avatar.render.contract import DILATION, FRINGE, LAYER, Camera
+from avatar.render.contract import DILATION, LAYER, Camera
 from avatar.rig import Rig
 from models import body
 from models.motion import HEAD, JAW, NECK, A, Motion, compose_rotations
-from stage.evaluate import eyes, mouth, sheets
+from stage.evaluate import eyes, flicker, mouth, sheets
 from stage.evaluate.protocol import LEAKS, VERSION
 
 F32 = NDArray[np.float32]
@@ -42,12 +43,23 @@ class Figure:
         return bool(self.value <= self.limit)
 
 
-def evaluate(path: Path, sheet: Path | None = None, progress: Callable[[float], None] = lambda _: None) -> list[Figure]:
-    """Every figure of an avatar file; writes a contact sheet where asked. Raises AvatarError, BodyModelError."""
+def evaluate(
+    path: Path,
+    sheet: Path | None = None,
+    film: Path | None = None,
+    progress: Callable[[float], None] = lambda _: None,
+) -> list[Figure]:
+    """Every figure of an avatar file; writes a contact sheet and a film where asked.
+
+    Raises AvatarError, BodyModelError.
+    """
+    from stage.evaluate import leaks_sheet
+
     stand = Stand(asset.load(path))
     figures = measure(stand, progress)
     if sheet:
-        sheets.write(sheet, _sheet(stand))
+        sheets.write(sheet, leaks_sheet.sheet(stand))
+    leaks_sheet.film(stand, film)
     return figures
 
 
@@ -60,6 +72,7 @@ def measure(stand: Stand, progress: Callable[[float], None] = lambda _: None) ->
         lambda: mouth.figures(stand),
         lambda: eyes.figures(stand),
         lambda: {"popping": popping(stand)},
+        lambda: {"flicker": flicker.flicker(stand)},
         lambda: {"halo": halo(stand)},
         lambda: {"photo_error_db": -stand.avatar.quality.get("rest_psnr", 0.0)},
     ]
@@ -281,25 +294,3 @@ def classes(stand: Stand, vertices: F32) -> F32:
     colour[np.isin(g.layer, [LAYER["skin"], LAYER["lips"]])] = (0, 1, 0)
     colour[np.isin(g.layer, layers)] = (1, 0, 0)
     return stand.draw(vertices, replace(g, colour=colour))[..., :3]
-
-
-def _sheet(stand: Stand) -> U8:
-    """What was measured: turned heads, the spikes and the fringe in red, the mouth closed and open with its classes."""
-    turned = [sheets.tile(stand.shown(stand.turned(y)), f"yaw {y:+d}") for y in LEAKS["yaws_deg"]]
-    opened = stand.face(jawOpen=LEAKS["jaw_open"])
-    row = [sheets.tile(stand.shown(stand.avatar.photo), "photo state"), sheets.tile(_marked(stand), "holes, fringe")]
-    x0, y0, x1, y1 = mouth.box(stand, stand.vertices(opened))
-    for text, state in (("neutral", stand.face()), ("open", opened), ("lower lip", mouth.lip_alone(stand))):
-        row.append(sheets.tile(stand.shown(state)[y0:y1, x0:x1], text))
-    shown = (classes(stand, stand.vertices(opened))[y0:y1, x0:x1] * 255).clip(0, 255).astype(np.uint8)
-    return sheets.grid([turned, [*row, sheets.tile(shown, "inside, skin, else")]])
-
-
-def _marked(stand: Stand) -> U8:
-    """The farthest turn over green, fringe Gaussians red."""
-    vertices = stand.vertices(stand.turned(max(LEAKS["yaws_deg"])))
-    g = stand.avatar.gaussians
-    colour = np.where(FRINGE[g.layer][:, None], np.array([1, 0, 0], np.float32), g.colour)
-    green = np.zeros_like(stand.background)
-    green[..., 1] = 255
-    return compose.over(stand.draw(vertices, replace(g, colour=colour)), green)

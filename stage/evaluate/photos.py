@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from avatar.asset import Avatar
 
 
+FPS = 25
 SHOWN = 4  # which frames of the utterance the sheet shows, of each quarter: open mouths
 
 
@@ -51,29 +53,33 @@ class Row:
 
 
 def evaluate(
-    photos: Sequence[Path], sheet: Path | None = None, progress: Callable[[float], None] = lambda _: None
+    photos: Sequence[Path],
+    sheet: Path | None = None,
+    film: Path | None = None,
+    progress: Callable[[float], None] = lambda _: None,
 ) -> list[Row]:
-    """A row for each photo; writes a contact sheet where asked."""
+    """A row for each photo; writes a contact sheet and a film of the utterances beside the photos where asked."""
     from avatar.build.builder import Refused, build
 
     rows, tiles = [], []
-    for k, photo in enumerate(photos):
-        try:
-            avatar, report = build(photo)
-        except Refused as e:
-            rows.append(Row(photo.name, str(e)))
-        else:
-            identity, jitter, shown = likeness(avatar, _picture(photo, avatar))
-            rest = (report.rest_psnr, report.rest_ssim)
-            rows.append(Row(photo.name, None, report.framing, *rest, identity, jitter, report.warnings))
-            tiles.append(shown)
-        progress((k + 1) / len(photos))
+    with sheets.Film(film, Fraction(FPS), PHOTOS["film_height"]) as strip:
+        for k, photo in enumerate(photos):
+            try:
+                avatar, report = build(photo)
+            except Refused as e:
+                rows.append(Row(photo.name, str(e)))
+            else:
+                identity, jitter, shown = likeness(avatar, _picture(photo, avatar), strip)
+                rest = (report.rest_psnr, report.rest_ssim)
+                rows.append(Row(photo.name, None, report.framing, *rest, identity, jitter, report.warnings))
+                tiles.append(shown)
+            progress((k + 1) / len(photos))
     if sheet and tiles:
         sheets.write(sheet, sheets.grid(tiles))
     return rows
 
 
-def likeness(avatar: Avatar, photo: U8) -> tuple[float | None, float | None, list[U8]]:
+def likeness(avatar: Avatar, photo: U8, film: sheets.Film) -> tuple[float | None, float | None, list[U8]]:
     """Mean cosine to the photo of an utterance's frames, of the photo's jittered copies, and pictures to look at."""
     from models import identity
     from stage.evaluate.twin import utterance
@@ -86,15 +92,17 @@ def likeness(avatar: Avatar, photo: U8) -> tuple[float | None, float | None, lis
         found = identity.embed(copy)
         cosines += [] if found is None else [identity.similarity(own, found)]
     x0, y0, w, h = (round(v) for v in avatar.view)
-    shown = [sheets.tile(photo[y0 : y0 + h, x0 : x0 + w], "photo")]
+    view = np.s_[y0 : y0 + h, x0 : x0 + w]
+    shown = [sheets.tile(photo[view], "photo")]
     draw = _drawer(avatar)
     frames = []
     for k, pose in enumerate(utterance(PHOTOS["frames"])):
         frame = draw(pose.motion)
         found = identity.embed(frame)
         frames.append(0.0 if found is None else identity.similarity(own, found))
+        film.add((photo[view], "photo"), (frame[view], f"{frames[-1]:.2f}"))
         if k % (PHOTOS["frames"] // 4) == SHOWN:
-            shown.append(sheets.tile(frame[y0 : y0 + h, x0 : x0 + w], f"{frames[-1]:.2f}"))
+            shown.append(sheets.tile(frame[view], f"{frames[-1]:.2f}"))
     return float(np.mean(frames)), float(np.mean(cosines)) if cosines else None, shown
 
 

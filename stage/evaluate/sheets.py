@@ -42,24 +42,18 @@ def write(path: Path, picture: U8) -> None:
         raise ValueError(f"{path}: the sheet could not be written; use a .jpg or .png name in a folder that exists")
 
 
-def write_film(path: Path, frames: Sequence[U8], fps: int) -> None:
-    """RGB frames of one size. Raises ValueError for a suffix that is no film's."""
-    height, width = (n - n % 2 for n in frames[0].shape[:2])
-    with FilmWriter(path, width, height, Fraction(fps)) as film:
-        for frame in frames:
-            planes = cv2.cvtColor(np.ascontiguousarray(frame[:height, :width]), cv2.COLOR_RGB2YUV_I420)
-            film.write(np.asarray(planes, np.uint8))
-
-
 class Film:
-    """Pictures side by side, frame after frame, with the sound of the film they come from; nothing without a path."""
+    """Pictures side by side, frame after frame, with the sound of the film they come from; nothing without a path.
+
+    Raises ValueError for a suffix that is no film's.
+    """
 
     def __init__(self, path: Path | None, fps: Fraction, height: int, sound: Path | None = None) -> None:
         self.path, self._fps, self._height, self._sound = path, fps, height, sound
         self._writer: FilmWriter | None = None
 
     def add(self, *pictures: tuple[U8, str]) -> None:
-        """Pictures (h, w, 3) with their labels; those of the first frame set the film's size."""
+        """Pictures (h, w, 3) with their labels; those of the first frame set the film's size, others are fitted in."""
         if self.path is None:
             return
         strip = np.hstack([tile(p, text, self._height) for p, text in pictures])
@@ -67,8 +61,7 @@ class Film:
             size = (strip.shape[1] // 2 * 2, self._height // 2 * 2)
             self._size = size
             self._writer = FilmWriter(self.path, *size, self._fps, self._sound)
-        strip = np.asarray(cv2.resize(strip, self._size, interpolation=cv2.INTER_AREA), np.uint8)
-        self._writer.write(np.asarray(cv2.cvtColor(strip, cv2.COLOR_RGB2YUV_I420), np.uint8))
+        self._writer.write(np.asarray(cv2.cvtColor(_fitted(strip, *self._size), cv2.COLOR_RGB2YUV_I420), np.uint8))
 
     def __enter__(self) -> Film:
         return self
@@ -78,3 +71,12 @@ class Film:
     ) -> None:
         if self._writer is not None:
             self._writer.__exit__(kind, error, trace)
+
+
+def _fitted(picture: U8, width: int, height: int) -> U8:
+    """The whole picture, as large as it goes, in the middle of black."""
+    k = min(width / picture.shape[1], height / picture.shape[0])
+    w, h = min(max(1, round(picture.shape[1] * k)), width), min(max(1, round(picture.shape[0] * k)), height)
+    x, y = (width - w) // 2, (height - h) // 2
+    small = np.asarray(cv2.resize(picture, (w, h), interpolation=cv2.INTER_AREA), np.uint8)
+    return np.pad(small, ((y, height - h - y), (x, width - w - x), (0, 0)))

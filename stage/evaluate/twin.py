@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -117,7 +118,9 @@ def evaluate(
     if sheet:
         sheets.write(sheet, sheets.grid([row for p in people for row in _rows(p.tiles)]))
     if film:
-        sheets.write_film(film, [frame for p in people for frame in p.film], FPS)
+        with sheets.Film(film, Fraction(FPS), FILM_HEIGHT) as strip:
+            for frame in (frame for p in people for frame in p.film):
+                strip.add((frame, ""))
     return {
         "protocol": VERSION,
         "identities": [{"seed": p.seed, "framing": p.framing, "rest_psnr": p.rest_psnr} for p in people],

@@ -120,11 +120,7 @@ def test_one_twin_from_photo_to_scores(meter: Meter) -> None:
     assert "dB, target 27" in targets["near"] and "ST-LPIPS, face" in targets
 
 
-def test_a_film_stands_where_it_was_asked_for(tmp_path: Path) -> None:
-    frames = [np.full((64, 97, 3), shade, np.uint8) for shade in (0, 120, 250)]
-    sheets.write_film(tmp_path / "a.mp4", frames, 25)
-    back = [rgb for _, rgb in read_frames(tmp_path / "a.mp4")]
-    assert len(back) == 3 and back[0].shape == (64, 96, 3) and abs(float(back[1].mean()) - 120) < 4
+def test_there_is_no_film_of_people_who_say_nothing(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="quick"):
         twin.evaluate(1, quick=True, film=tmp_path / "b.mp4")
 
@@ -159,6 +155,15 @@ def test_a_film_holds_every_frame_side_by_side(tmp_path: Path) -> None:
     middle = frames[3].shape[1] // 2
     assert frames[3][:, : middle - 4].mean() == pytest.approx(40, abs=4)
     assert frames[3][:, middle + 4 :].mean() == pytest.approx(200, abs=4)
+
+
+def test_a_film_fits_pictures_of_another_shape_in(tmp_path: Path) -> None:
+    file = tmp_path / "film.mp4"
+    with sheets.Film(file, Fraction(25), 64) as film:
+        for width in (96, 32):
+            film.add((np.full((64, width, 3), 200, np.uint8), ""))
+    _, second = (rgb for _, rgb in read_frames(file))
+    assert second.shape == (64, 96, 3) and second[:, 40:56].mean() > 180 and second[:, :24].mean() < 20
 
 
 def test_refining_finds_a_pose_again(demo_avatar_path: Path) -> None:

@@ -22,6 +22,7 @@ from models.motion import GROUP, JOINT, Motion
 from stage import gestures
 from stage.evaluate import arms
 from stage.evaluate.protocol import ARMS
+from stage.film import count_frames
 from stage.life import arms_of
 from tests.avatar.build.conftest import nets  # noqa: F401
 from tests.avatar.test_limbs import bound
@@ -77,6 +78,14 @@ def test_static_arms_tear_nowhere(demo_avatar_path: Path) -> None:
     result = arms.measure(avatar)
     assert result.rows == [] and result.kind == {"left": OUT_OF_VIEW, "right": OUT_OF_VIEW}
     assert not arms.broken(result), arms.table("demo", result)
+
+
+def test_film_shows_every_move_beside_the_photo(demo_avatar_path: Path, tmp_path: Path) -> None:
+    avatar, file = bound(), tmp_path / "film.mp4"
+    names = [name for name, _ in arms._moves(avatar, Rig(avatar))]
+    assert "left beat up" in names and names[-2:] == ["torso +6", "torso -6"]
+    arms._film(asset.load(demo_avatar_path), file)
+    assert count_frames(file) == 2 * arms.MOVE  # its arms are static: the torso alone
 
 
 def test_a_torn_torso_is_seen(demo_avatar_path: Path) -> None:

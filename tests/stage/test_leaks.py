@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 
 from avatar import asset
+from avatar.render.contract import FRINGE
 from models.motion import Motion
-from stage.evaluate import command, eyes, leaks, mouth
+from stage.evaluate import command, eyes, flicker, leaks, leaks_sheet, mouth
 from stage.evaluate.people import Human
 from stage.evaluate.protocol import LEAKS
 from stage.evaluate.reenact import build_from
 from stage.evaluate.truth import Studio
+from stage.film import count_frames
 
 PHOTO_SIDE = 640  # px
 BROKEN_BY_MADE_UP: dict[str, str] = {}
@@ -89,7 +91,7 @@ def test_a_long_gaussian_is_a_spike(stand: leaks.Stand) -> None:
 def test_a_fringe_of_the_background_is_a_halo(stand: leaks.Stand) -> None:
     g = stand.avatar.gaussians
     colour = g.colour.copy()
-    colour[leaks.FRINGE[g.layer]] = np.median(stand.background.reshape(-1, 3), 0) / 255
+    colour[FRINGE[g.layer]] = np.median(stand.background.reshape(-1, 3), 0) / 255
     spoilt = leaks.Stand(replace(stand.avatar, gaussians=replace(g, colour=colour)))
     assert leaks.halo(spoilt) > leaks.halo(stand) + 0.05
 
@@ -105,13 +107,45 @@ def test_painted_teeth_are_skin_in_the_mouth(stand: leaks.Stand) -> None:
     assert mouth.skin_inside(leaks.Stand(replace(stand.avatar, gaussians=replace(g, layer=layer)))) > 0.5
 
 
+def test_the_flow_is_the_way_of_the_surface(stand: leaks.Stand) -> None:
+    """Every spot's picture in the next frame, found from that frame's side, is where it came from."""
+    faces = stand.avatar.mesh.faces[stand.avatar.occluder]
+    a, b = (flicker.surface(stand.vertices(stand.turned(yaw)), faces, stand.camera) for yaw in (0.0, 2.0))
+    target, same = flicker.flow(a, b, faces, stand.camera)
+    back, _ = flicker.flow(b, a, faces, stand.camera)
+    way = target - np.stack(np.meshgrid(*(np.arange(n) + 0.5 for n in same.shape[::-1])), -1)
+    y, x = np.nonzero(leaks.interior(same))
+    there = np.floor(target[y, x]).astype(int)
+    off = back[there[:, 1], there[:, 0]] - (there + 0.5) + way[y, x]
+    assert np.abs(way[y, x]).max() > 1 and np.percentile(np.abs(off), 95) < 0.1
+
+
+def test_paint_does_not_crawl_and_few_spots_do(stand: leaks.Stand) -> None:
+    g = stand.avatar.gaussians
+    plain = replace(g, colour=np.full_like(g.colour, 0.4))
+    keep = np.arange(g.count) % 8 == 0
+    thin = replace(g, **{name: value[keep] for name, value in vars(g).items()})
+    crawl = lambda gaussians: flicker.flicker(leaks.Stand(replace(stand.avatar, gaussians=gaussians)))  # noqa: E731
+    assert crawl(plain) < 0.02 and crawl(thin) > 3 * LEAKS["limits"]["flicker"]
+
+
+def test_sheet_and_film_show_what_was_measured(
+    stand: leaks.Stand, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = [state for i, state in enumerate(leaks_sheet.moves(stand)) if i % 30 == 0]
+    monkeypatch.setattr(leaks_sheet, "moves", lambda _: iter(few))
+    leaks_sheet.film(stand, tmp_path / "film.mp4")
+    assert count_frames(tmp_path / "film.mp4") == len(few) == 5
+    assert leaks_sheet.sheet(stand).shape[0] == 2 * 300
+
+
 def test_exit_status_follows_the_limits(demo_avatar_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import contextlib
     from argparse import Namespace
 
     def status(limit: float) -> int:
         monkeypatch.setattr(leaks, "evaluate", lambda *_: [leaks.Figure("holes", 0.5, limit)])
-        args = Namespace(kind="leaks", avatar=demo_avatar_path, json=None, sheet=None)
+        args = Namespace(kind="leaks", avatar=demo_avatar_path, json=None, sheet=None, film=None)
         return command.run(args, lambda _: contextlib.nullcontext(lambda fraction: None))
 
     assert (status(0.6), status(0.4)) == (0, 1)

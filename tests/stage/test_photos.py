@@ -12,6 +12,7 @@ from PIL import Image
 from stage.evaluate import photos
 from stage.evaluate.photos import Row
 from stage.evaluate.protocol import PHOTOS
+from stage.film import count_frames
 
 
 def test_a_row_holds_only_with_everything() -> None:
@@ -41,8 +42,9 @@ def test_the_demo_photo_stays_the_person_and_a_wall_is_refused(tmp_path: Path) -
     portrait, wall = tmp_path / "astronaut.png", tmp_path / "wall.png"
     Image.fromarray(skimage.data.astronaut()).save(portrait)
     Image.fromarray(np.full((200, 200, 3), 127, np.uint8)).save(wall)
-    rows = photos.evaluate([portrait, wall], tmp_path / "sheet.jpg")
+    rows = photos.evaluate([portrait, wall], tmp_path / "sheet.jpg", tmp_path / "film.mp4")
     assert rows[0].share is not None and rows[0].jitter is not None and rows[0].psnr is not None
     assert rows[0].share > 0.8 and 0.8 < rows[0].jitter <= 1 and rows[0].psnr > 32
     assert rows[1].refused and not rows[1].holds
     assert (tmp_path / "sheet.jpg").stat().st_size > 10_000
+    assert count_frames(tmp_path / "film.mp4") == PHOTOS["frames"]
