@@ -126,6 +126,8 @@ def _add_build(commands: argparse._SubParsersAction) -> None:
 
 
 def _add_render(commands: argparse._SubParsersAction) -> None:
+    from drivers.gesture_style import STYLES
+
     render = commands.add_parser("render", help=".avatar + sound, video, motion or text -> film")
     render.add_argument("avatar", type=Path)
     what = render.add_mutually_exclusive_group(required=True)
@@ -135,6 +137,7 @@ def _add_render(commands: argparse._SubParsersAction) -> None:
     render.add_argument("--voice", metavar="NAME", help="of --say: id, name or language (default: one that fits)")
     render.add_argument("--rate", type=float, metavar="X", help="of --say: 0.5 to 2.5 (default 1)")
     render.add_argument("--mood", type=mood, metavar="NAME[:X]", help="such as happy:0.5 (default neutral)")
+    render.add_argument("--style", choices=tuple(STYLES), default="neutral", help="of nods and hands (default neutral)")
     render.add_argument("--gesture-strength", type=float, default=1.0, metavar="X", help="nods, brows, hands: 0 to 1.5")
     render.add_argument("--liveliness", type=float, default=1.0, metavar="X", help="blinks, gaze, sway: 0 to 1.5")
     render.add_argument("--hands", type=Path, metavar="FILE.npz", help="arms and hands in the gestures' place (SMPL-X)")
@@ -249,7 +252,7 @@ def run_render(args: argparse.Namespace) -> int:
         _need_file(args.drive, "drive")
         drive = args.drive
     device = args.device or "auto"
-    life = {"gestures": args.gesture_strength, "liveliness": args.liveliness, "hands": args.hands}
+    life = {"style": args.style, "gestures": args.gesture_strength, "liveliness": args.liveliness, "hands": args.hands}
     life |= {"mood": args.mood} if args.mood else {}
     options = offline.Options(args.size, args.fps, args.background, args.reenact, args.seed, device, **life)
     with _bar("rendering") as progress:

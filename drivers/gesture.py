@@ -1,7 +1,7 @@
 """Co-speech gestures: arms and hands that go along with the accents of what is said, and come back to rest.
 
-A phrase lifts the hands into one of a few held shapes, each accent in it is a small quick beat (McNeill 1992), its apex
-about 0.2 s after the syllable's peak and so within what viewers take for together (Leonard and Cummins 2011). Shapes
+A phrase lifts the hands into one of a few held shapes, each accent in it is a small quick beat (McNeill 1992) that
+strikes with the stressed vowel (drivers/prosody.py says when, drivers/gesture_style.py how often and with what). Shapes
 and beats are turns from where the photo's arms rest, so that they fit arms that hang, are raised or lie on a table, and
 small enough not to reach the body. How free an arm is comes with the avatar; an arm that is not does not move at all.
 """
@@ -14,17 +14,17 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from drivers.gesture_style import GestureStyle
 from drivers.noise import between, sway, uniform
-from drivers.prosody import MOST, Accent, Prosody
+from drivers.prosody import MOST, RISE, Accent, Prosody
 from models.motion import GROUP, JOINT, JOINT_GROUP, JOINTS, N_JOINTS, Motion, MotionTrack, compose_rotations
 
 F32 = NDArray[np.float32]
 DEGREE = np.pi / 180
 
-RISE, STAY, FALL = 0.42, 0.75, 0.80  # s: hands go up with the first accent, stay after the last, sink again
-BEAT_DOWN, BEAT_BACK = 0.16, 0.34  # s of a beat
+LIFT, STAY, SINK = 0.42, 1.15, 0.80  # s: hands go up for the first accent, stay after the last one, sink again
+BEAT_DOWN, BEAT_BACK = RISE, 0.34  # s of a beat
 SHAPE, HAND, SIZE, DRIFT = range(340, 420, 20)  # streams of the seed
-HANDS = ("left", "right", "both", "both")  # that a phrase is accompanied by; both come twice as often as either
 REACH = 0.75  # share of an arm's range that a held shape takes at most
 FAINT = 0.25  # share of a phrase's other hand
 FINGERS = ("index", "middle", "ring", "pinky")
@@ -132,18 +132,22 @@ class Gesture:
         """(55, 3) rad from rest, of arms and hands that are wholly free, at this strength."""
         turn = self._drift(time)
         beats = np.zeros_like(turn)
-        shapes: dict[int, float] = {}
-        for a in self._prosody.accents:
-            share = _window(time - a.time)
+        shapes: dict[tuple[int, GestureStyle], float] = {}
+        for a in self._prosody.near(time):
+            if uniform(self._seed, HAND + 1, a.phrase) >= a.style.hands:
+                continue
+            share = _window(time - a.raised, time - a.time)
             if share > 0:
-                shapes[a.phrase] = max(shapes.get(a.phrase, 0.0), share)
-            beat = _beat(time - a.time)
+                key = a.phrase, a.style
+                shapes[key] = max(shapes.get(key, 0.0), share)
+            beat = _beat(time - a.time) * a.style.size
             if beat > 0:
-                beats += self._of_hands(a.phrase, self._beat_of(a)) * np.float32(beat * (0.5 + 0.5 * a.size))
+                beats += self._of_hands(a.phrase, a.style, self._beat_of(a)) * np.float32(beat * (0.5 + 0.5 * a.size))
         total = sum(shapes.values())
-        for phrase, share in shapes.items():
-            held = self._of_hands(phrase, self._shape_of(phrase))
-            turn += held * np.float32(share / max(total, 1.0) * between(0.7, 1.0, self._seed, SIZE, phrase))
+        for (phrase, style), share in shapes.items():
+            held = self._of_hands(phrase, style, self._shape_of(phrase, style))
+            size = style.size * between(0.7, 1.0, self._seed, SIZE, phrase)
+            turn += held * np.float32(size * share / max(total, 1.0))
         return self._within(self._strength * turn) + self._strength * beats
 
     def _within(self, turn: F32) -> F32:
@@ -155,17 +159,18 @@ class Gesture:
         seen = np.clip(seen, REACH * arms.range[..., 0], REACH * arms.range[..., 1])
         return np.einsum("jba,jb->ja", arms.axes, seen).astype(np.float32)
 
-    def _shape_of(self, phrase: int) -> F32:
-        names = list(_SHAPE_POSES)
+    def _shape_of(self, phrase: int, style: GestureStyle) -> F32:
+        names = style.shapes
         return _SHAPE_POSES[names[int(uniform(self._seed, SHAPE, phrase) * len(names))]]
 
     def _beat_of(self, accent: Accent) -> F32:
-        names = list(_BEAT_POSES)
+        names = accent.style.beats
         return _BEAT_POSES[names[int(uniform(self._seed, SHAPE + 1, accent.number) * len(names))]]
 
-    def _of_hands(self, phrase: int, left: F32) -> F32:
+    def _of_hands(self, phrase: int, style: GestureStyle, left: F32) -> F32:
         """A left arm's turns on the hands that the phrase uses."""
-        hands = HANDS[int(uniform(self._seed, HAND, phrase) * len(HANDS))]
+        draw = (uniform(self._seed, HAND, phrase) - style.both) / (1 - style.both)  # negative: both
+        hands = "both" if draw < 0 else "left" if draw < 0.5 else "right"
         out = np.zeros_like(left)
         out[_LEFT] = left[_LEFT] * (FAINT if hands == "right" else 1.0)
         out[_RIGHT] = left[_LEFT] * _MIRROR * (FAINT if hands == "left" else 1.0)
@@ -227,9 +232,9 @@ def _ease(x: float) -> float:
     return x**3 * (10 - 15 * x + 6 * x * x)
 
 
-def _window(age: float) -> float:
-    """0..1: how much an accent of `age` s holds the hands up."""
-    return _ease(age / RISE) * (1 - _ease((age - RISE - STAY) / FALL))
+def _window(lifted: float, struck: float) -> float:
+    """0..1: how much an accent holds the hands up, `lifted` s after they began to rise, `struck` s after its stroke."""
+    return _ease(lifted / LIFT) * (1 - _ease((struck - STAY) / SINK))
 
 
 def _beat(age: float) -> float:

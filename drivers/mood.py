@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -24,7 +24,7 @@ F32 = NDArray[np.float32]
 FADE = 0.6  # s from one mood to the next
 SPEAKING = 0.65  # share of the mouth's look that is kept while it speaks
 APART = 0.12  # aperture of the speaking mouth from which a look may open it as well
-KEPT = 32  # changes that are remembered
+KEPT = 4096  # changes that are remembered
 
 
 @dataclass(frozen=True)
@@ -151,13 +151,18 @@ class Moods:
         if not own and not asked:
             return None
         value = np.zeros(len(FACE_GROUP) + 3, np.float32)
-        for start, target in own:
+        for start, target in own[_settled(own, time) :]:
             value = value + (target - value) * _ease((time - start) / FADE)
         base = value
-        for start, wanted in asked:
+        for start, wanted in asked[_settled(asked, time) :]:
             target = base if wanted is None else wanted
             value = value + (target - value) * _ease((time - start) / FADE)
         return value if value.any() else None
+
+
+def _settled(changes: Sequence[tuple[float, object]], time: float) -> int:
+    """The last change that is over by a time; those before it do not matter any more."""
+    return next((i for i in range(len(changes) - 1, -1, -1) if changes[i][0] <= time - FADE), 0)
 
 
 def onto(motion: Motion, mood: F32) -> Motion:

@@ -13,6 +13,7 @@ from aiohttp import BodyPartReader, web
 from aiohttp.http_exceptions import HttpProcessingError
 from PIL import Image, UnidentifiedImageError
 
+from drivers.gesture_style import STYLES
 from drivers.text import Reader
 from server import audio_socket, manner, signalling, typed
 from server.config import Config
@@ -311,7 +312,9 @@ def read_wish(data: dict[str, Any], config: Config) -> Wish:
     for key, value in sizes.items():
         if value % 2:
             raise Problem(400, f"`{key}` is {value}; it must be even")
-    return Wish(avatar, sizes["width"], sizes["height"], number(data, "fps", config.fps, 1, config.max_fps), view)
+    style = manner.one_of(data, "style", config.style, tuple(STYLES))
+    fps = number(data, "fps", config.fps, 1, config.max_fps)
+    return Wish(avatar, sizes["width"], sizes["height"], fps, view, style)
 
 
 def check_photo(path: Path) -> str:

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from drivers.gesture_style import STYLES
+
 ROOT = Path(__file__).resolve().parent.parent
 PREFIX = "TALKSHOT_"
 FILE = "talkshot.toml"
@@ -54,6 +56,8 @@ class Config:
     voice_key: str = ""  # its bearer token, if it wants one
     kokoro_voices: str = ""  # an npz of more voices of Kokoro's, such as its publisher's voices-v1.0.bin
     gesture_url: str = ""  # a gesture model of your own: takes a sentence as WAV, answers SMPL-X npz (docs/http.md)
+
+    style: str = "neutral"  # of gestures: calm, neutral or lively; a session may choose its own
 
     ice_servers: tuple[str, ...] = ()  # stun:host:port, or turn:user:password@host:port
     udp_ports: tuple[int, ...] = ()  # first, last; empty: any
@@ -119,6 +123,8 @@ def _check(c: Config) -> None:
             raise ConfigError(f"setting {name} is {value:g}; it must lie between {low:g} and {high:g}")
     if c.device not in ("auto", "cpu", "cuda"):
         raise ConfigError(f"setting device is {c.device!r}; it must be auto, cpu or cuda")
+    if c.style not in STYLES:
+        raise ConfigError(f"setting style is {c.style!r}; it must be one of {', '.join(STYLES)}")
     for name in ("width", "height"):
         if getattr(c, name) % 2:
             raise ConfigError(f"setting {name} is {getattr(c, name)}; it must be even, as video halves its colours")

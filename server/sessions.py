@@ -33,6 +33,7 @@ class Wish:
     height: int
     fps: float
     view: str
+    style: str = "neutral"  # of gestures
 
 
 class Sessions:
@@ -76,6 +77,8 @@ class Sessions:
             raise Problem(400, f"the avatar {wish.avatar!r} cannot be shown like this: {e}") from e
         finally:
             self._opening -= 1
+        if performer.life:
+            performer.life.set_style(wish.style)
         session_id = secrets.token_urlsafe(12)
         session = Session(session_id, wish.avatar, performer, wish.fps, self._config.bitrate, self.workers)
         session.warnings = warnings

@@ -14,6 +14,7 @@ from drivers import mood
 from drivers.attention import Attention
 from drivers.gesture import FORESHORTENED, FREE, Arms, Gesture, RecordedGestures
 from drivers.gesture_model import GestureModel
+from drivers.gesture_style import style as style_of
 from drivers.idle import Idle, Style
 from drivers.mood import Mood, Moods
 from drivers.prosody import Prosody
@@ -97,6 +98,14 @@ class Life:
         self.gesture.set_strength(strength)
         self.gestures = strength
 
+    def set_style(self, name: str) -> None:
+        """One of gesture_style.STYLES, of the accents that are heard from now on. Raises ValueError."""
+        self.prosody.style = style_of(name)
+
+    @property
+    def style(self) -> str:
+        return self.prosody.style.name
+
     def set_liveliness(self, liveliness: float) -> None:
         """Blinks, gaze, breath and sway, 0 to 1.5. Raises ValueError."""
         self.idle.style = Style.of(liveliness)
@@ -115,9 +124,11 @@ class Life:
         if self._model is not None and isinstance(recorded, RecordedGestures):
             self._model.ask(samples, lambda track: recorded.add(start, track))
 
-    def hear(self, samples: NDArray[np.float32], start: float, begins: bool) -> None:
-        """What is being said, (n,) at 16 kHz, in order, the first at media time `start`."""
-        self.prosody.push(samples, start, begins)
+    def hear(
+        self, samples: NDArray[np.float32], start: float, begins: bool, ends: bool = False, live: bool = False
+    ) -> None:
+        """What is being said, (n,) at 16 kHz, in order, the first at media time `start`; live: as it is recorded."""
+        self.prosody.push(samples, start, begins, ends, live)
 
     def expect(self, time: float) -> None:
         """Something is to be said, and is not known yet."""

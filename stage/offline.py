@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from drivers.gesture_style import NEUTRAL as NEUTRAL_STYLE
 from drivers.mood import NEUTRAL, Mood
 from models.motion import Motion, MotionTrack
 from stage import film
@@ -40,6 +41,7 @@ class Options:
     seed: int = 0
     device: str = "auto"  # that draws: auto, cpu or cuda
     mood: Mood = NEUTRAL  # where a text's tags ask for no other
+    style: str = NEUTRAL_STYLE.name  # of gestures, one of gesture_style.STYLES
     gestures: float = 1.0  # nods, brows and hands that go with speech, 0 to 1.5
     liveliness: float = 1.0  # blinks, gaze, breath and sway, 0 to 1.5
     hands: Path | None = None  # a motion npz whose arms and hands take the gestures' place
@@ -80,7 +82,7 @@ class _Drive:
     sound: Path | bytes | None
     fps: Fraction | None = None  # of a video
     size: tuple[int, int] | None = None  # of a video
-    voice: NDArray[np.float32] | None = None  # (n,) at 16 kHz, whose accents move head, brows and hands
+    voice: tuple[tuple[float, NDArray[np.float32]], ...] = ()  # s, (n,) at 16 kHz, whose accents move the body
     moods: tuple[tuple[float, Mood | None], ...] = ()  # s, what a text's sentences ask for
 
 
@@ -148,16 +150,17 @@ def _performer(avatar: Avatar, source: _Drive, width: int, height: int, options:
     life = Life(options.seed, arms_of(avatar))
     if options.hands is not None:
         life.gesture = RecordedGestures([(0.0, MotionTrack.load(options.hands))])
+    life.set_style(options.style)
     life.set_gestures(options.gestures)
     life.set_liveliness(options.liveliness)
     life.moods.set(options.mood, -1.0)
-    if source.voice is not None:
-        life.hear(source.voice, 0.0, True)
+    for start, samples in source.voice:
+        life.hear(samples, start, True, True)
     for start, wanted in source.moods:
         life.speak(start, wanted)
     life.ended(source.seconds)
     performer = Performer(picture, life, Mixer(avatar.limits))
-    performer.drive(source.track, lips=source.voice is not None)
+    performer.drive(source.track, lips=bool(source.voice))
     return performer
 
 
@@ -201,7 +204,7 @@ def _read(path: Path | Script | Demonstration, avatar: Avatar, options: Options,
         raise ValueError(f"{path}: --reenact needs a video of the photo's person, not a sound")
     samples = speech.load(path)
     track = speech.track(samples, speech.SpeechDriver.rate)
-    return _Drive(track, len(samples) / speech.SpeechDriver.rate, path, voice=samples)
+    return _Drive(track, len(samples) / speech.SpeechDriver.rate, path, voice=((0.0, samples),))
 
 
 def _demonstrated(what: Demonstration, avatar: Avatar, options: Options) -> _Drive:
@@ -226,14 +229,14 @@ def _read_script(script: Script, options: Options) -> _Drive:
     finally:
         reader.close()
     rate = next(s.rate for s in sentences if s.text)
-    motions, moods, start = [], [], 0.0
+    motions, moods, voice, start = [], [], [], 0.0
     for sentence in sentences:
         motions += [replace(m, time=start + m.time) for m in sentence.lips or ()]
         moods.append((start, sentence.mood))
+        voice.append((start, speech.resample(sentence.samples, sentence.rate)))
         start += len(sentence.samples) / sentence.rate
     samples = np.concatenate([s.samples for s in sentences])
-    voice = speech.resample(samples, rate)
-    return _Drive(_rising(motions), start, _wav(samples, rate), voice=voice, moods=tuple(moods))
+    return _Drive(_rising(motions), start, _wav(samples, rate), voice=tuple(voice), moods=tuple(moods))
 
 
 def _rising(motions: list[Motion]) -> MotionTrack:

@@ -37,6 +37,7 @@ NET_MARGIN = 0.08  # s the net has for one inference, besides its algorithmic la
 MAX_QUEUED = 600.0  # s of voice that may wait
 READ_AHEAD = 6.0  # s of typed text that are turned into voice before they are heard
 MAX_SCRIPTS = 16  # texts that may wait
+HEARD_AHEAD = 0.8  # s by which accents are heard ahead of the lips, where there is sound already
 TEXT_LEAD = 0.06  # s from a first sentence to its sound: the lips are known, and go ahead of it
 BUNCH_QUIET, BUNCH_LOUD = 0.12, 0.4  # s a microphone may be ahead before quiet, before any, sound is left out
 QUIET = 300  # int16 amplitude
@@ -288,9 +289,16 @@ class Performer:
 
     def wants(self, until: float) -> bool:
         """Is there work for `advance(until)`?"""
+        return self._owes_lips(until) or self._owes_accents(until)
+
+    def _owes_lips(self, until: float) -> bool:
         start = self._voice.next_piece
         latency = self._speech.latency if self._speech else 0.0
         return start is not None and start / RATE < until + latency
+
+    def _owes_accents(self, until: float) -> bool:
+        start = self._voice.next_unheard
+        return self.life is not None and start is not None and start / RATE < until + HEARD_AHEAD
 
     def advance(self, until: float) -> int:
         """Run the speech net until the lips of media time `until` are known, as far as there is sound for it.
@@ -299,16 +307,21 @@ class Performer:
         """
         made = 0
         with self._net_lock:
-            while self.wants(until):
+            while self._owes_accents(until):
+                self._hear_one()
+            while self._owes_lips(until):
                 made += self._advance_one()
         return made
+
+    def _hear_one(self, seconds: float = 0.5) -> None:
+        piece, epoch = self._voice.hear(seconds)
+        if piece is not None and self.life and epoch == self._voice.epoch:
+            self.life.hear(piece.samples, piece.start / RATE, piece.begins, piece.ends, piece.live)
 
     def _advance_one(self, seconds: float = 0.08) -> int:
         piece, epoch = self._voice.take(seconds)
         if piece is None:
             return 0
-        if self.life:
-            self.life.hear(piece.samples, piece.start / RATE, piece.begins)
         if piece.lips is not None:
             start = piece.start / RATE
             return self._lips.add([replace(m, time=start + m.time, epoch=epoch) for m in piece.lips], epoch)

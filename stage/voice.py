@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -36,6 +36,7 @@ class Piece:
     samples: F32  # 16 kHz, -1..1
     begins: bool
     ends: bool  # nothing follows without a gap
+    live: bool  # a microphone's: nothing of what follows is known yet
     lips: tuple[Motion, ...] | None = None  # times from the piece's first sample; None: the net has to listen
 
 
@@ -48,7 +49,8 @@ class Voice:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._clips: deque[_Clip] = deque()
-        self._pieces: deque[Piece] = deque()
+        self._pieces: deque[Piece] = deque()  # for the net
+        self._unheard: deque[Piece] = deque()  # for who hears accents
         self._decimator = Decimator()
         self.playhead = 0  # media sample handed out next
         self.epoch = 0
@@ -68,6 +70,12 @@ class Voice:
         with self._lock:
             return self._pieces[0].start if self._pieces else None
 
+    @property
+    def next_unheard(self) -> int | None:
+        """As `next_piece`, for `hear`."""
+        with self._lock:
+            return self._unheard[0].start if self._unheard else None
+
     def append(
         self, samples: I16, not_before: int, closed: bool, lips: tuple[Motion, ...] | None = None, epoch: int = -1
     ) -> tuple[int, int]:
@@ -84,21 +92,30 @@ class Voice:
             if not follows:
                 self._decimator = Decimator()
             self._clips.append(_Clip(start, samples, open=not closed))
-            self._pieces.append(Piece(start, self._decimator.push(samples), not follows, closed, lips))
+            piece = Piece(start, self._decimator.push(samples), not follows, closed, not closed, lips)
+            self._pieces.append(piece)
+            self._unheard.append(piece)
             return start, self.epoch
 
     def take(self, seconds: float) -> tuple[Piece | None, int]:
         """Up to `seconds` of sound for the net (None: nothing there) and the epoch it belongs to."""
+        return self._next(self._pieces, seconds)
+
+    def hear(self, seconds: float) -> tuple[Piece | None, int]:
+        """As `take`, for who hears accents, at a pace of its own."""
+        return self._next(self._unheard, seconds)
+
+    def _next(self, pieces: deque[Piece], seconds: float) -> tuple[Piece | None, int]:
         n = max(1, round(seconds * RATE / Decimator.FACTOR))
         with self._lock:
-            if not self._pieces:
+            if not pieces:
                 return None, self.epoch
-            piece = self._pieces.popleft()
+            piece = pieces.popleft()
             if len(piece.samples) > n:
                 known = None if piece.lips is None else ()
-                rest = Piece(piece.start + n * Decimator.FACTOR, piece.samples[n:], False, piece.ends, known)
-                self._pieces.appendleft(rest)
-                piece = Piece(piece.start, piece.samples[:n], piece.begins, False, piece.lips)
+                start, rest = piece.start + n * Decimator.FACTOR, piece.samples[n:]
+                pieces.appendleft(replace(piece, start=start, samples=rest, begins=False, lips=known))
+                piece = replace(piece, samples=piece.samples[:n], ends=False)
             return piece, self.epoch
 
     def read(self, start: int, n: int) -> I16:
@@ -132,6 +149,7 @@ class Voice:
                     tail[a - here : b - here] = clip.samples[a - clip.start : b - clip.start]
             self._clips.clear()
             self._pieces.clear()
+            self._unheard.clear()
             if tail.any():
                 ramp = 0.5 + 0.5 * np.cos(np.linspace(0, np.pi, FADE, dtype=np.float32))
                 self._clips.append(_Clip(here, (tail * ramp).astype(np.int16)))

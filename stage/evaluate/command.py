@@ -66,7 +66,7 @@ def add(commands: argparse._SubParsersAction, run: Callable[[argparse.Namespace]
     speech.add_argument(
         "--vertices", type=Path, help="folder of vertex tracks for LVE and FDD (stage/evaluate/lips.py)"
     )
-    speech.add_argument("--only", help="parts, by commas: hearing, lips, noise, films, languages, drift")
+    speech.add_argument("--only", help="parts, by commas: hearing, lips, noise, films, languages, beats, drift")
     for kind in (reenact, leaks, arms, photos, twin, cross, speech):
         kind.add_argument("--json", type=Path, metavar="FILE")
         kind.add_argument("--sheet", type=Path, metavar="FILE.jpg", help="contact sheet of what was compared")

@@ -27,10 +27,10 @@ from drivers.speech.training.alignment import Aligner
 from drivers.speech.training.augmentation import not_speech
 from drivers.speech.training.corpus import RATE, Utterance
 from drivers.speech.visemes import MOUTH_GROUP, PP, SIL
-from stage.evaluate import lips
+from stage.evaluate import beats, lips
 from stage.evaluate.protocol import SPEECH, VERSION
 
-PARTS = ("hearing", "lips", "noise", "films", "languages", "drift")
+PARTS = ("hearing", "lips", "noise", "films", "languages", "beats", "drift")
 VOWELS = [v for v, g in enumerate(MOUTH_GROUP) if g >= 4]
 SETTINGS = Settings(hop=SPEECH["hop"], lookahead=SPEECH["lookahead"])
 Figures = dict[str, dict[str, float]]
@@ -87,7 +87,7 @@ def evaluate(
     bench = Bench(task)
     result: dict[str, Any] = {"protocol": VERSION, "model": bench.ear.name}
     makers: dict[str, Callable[[Bench], Figures]] = dict(
-        hearing=hearing, lips=lip_gaps, noise=noise, films=films, languages=languages, drift=drift
+        hearing=hearing, lips=lip_gaps, noise=noise, films=films, languages=languages, beats=beats_of, drift=drift
     )
     for i, part in enumerate(parts):
         result[part] = makers[part](bench)
@@ -228,6 +228,12 @@ def languages(bench: Bench) -> Figures:
     finally:
         espeak.close()
     return out
+
+
+def beats_of(bench: Bench) -> Figures:
+    """How nods and hands keep time with recorded and with typed speech (stage/evaluate/beats.py)."""
+    said = beats.material(bench.task.testdata, bench.task.more)
+    return {f"{kind}: {part}": f for kind, clips in said.items() for part, f in beats.figures(clips).items()}
 
 
 # ---- how fast -------------------------------------------------------------------------------------------------------

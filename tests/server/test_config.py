@@ -30,7 +30,7 @@ def test_defaults_listen_to_this_machine_alone() -> None:
         ({"prot": 1}, "unknown setting 'prot'"), ({"port": "http"}, "port"), ({"port": 70_000}, "between 0 and 65535"),
         ({"width": 511}, "even"), ({"fps": 0}, "fps"), ({"udp_ports": "80"}, "udp_ports"), ({"port": True}, "port"),
         ({"udp_ports": "5000 4000"}, "first"), ({"ice_servers": "http://x"}, "stun:host:port"),
-        ({"max_viewers": None}, "max_viewers"),
+        ({"max_viewers": None}, "max_viewers"), ({"style": "wild"}, "calm, neutral, lively"),
     ],
 )  # fmt: skip
 def test_wrong_settings_are_named(flags: dict, says: str) -> None:

@@ -25,7 +25,14 @@ from tests.server.scripted import (
 )
 from tests.server.test_api import error_of
 
-USUAL = {"mood": "neutral", "strength": 1.0, "gestures": 1.0, "liveliness": 1.0, "attention": "idle"}
+USUAL = {
+    "mood": "neutral",
+    "strength": 1.0,
+    "style": "neutral",
+    "gestures": 1.0,
+    "liveliness": 1.0,
+    "attention": "idle",
+}
 
 
 @pytest.fixture
@@ -64,6 +71,7 @@ async def test_what_is_set_is_told_and_acts(client: TestClient) -> None:
     [
         ({"mood": "hungry"}, "disgusted"), ({"mood": 3}, "must be one of"), ({"strength": 1.1}, "`strength`"),
         ({"gestures": -1}, "`gestures`"), ({"liveliness": "x"}, "`liveliness`"), ({"attention": "asleep"}, "thinking"),
+        ({"style": "wild"}, "calm"),
         ({"colour": "red"}, "`colour` cannot be set"), ({}, "nothing is named"),
         ({"mood": "happy", "gestures": 99}, "`gestures`"),
     ],
@@ -99,3 +107,12 @@ async def test_tags_of_a_text_are_checked_before_it_is_spoken(tmp_path: Path) ->
     response = await client.post(f"/sessions/{session['id']}/speak", json=body, headers=bearer(session))
     assert "[happy]" in (await error_of(response, 400))["error"]
     await client.close()
+
+
+async def test_a_session_begins_in_the_style_it_asks_for_and_changes_it(client: TestClient) -> None:
+    session = await open_session(client, style="lively")
+    life = next(iter(api_of(client).sessions)).performer.life
+    assert life.style == life.prosody.style.name == "lively"
+    assert (await (await change(client, session, style="calm")).json())["style"] == "calm" == life.style
+    refused = await error_of(await client.post("/sessions", json={"avatar": "demo", "style": "wild"}), 400)
+    assert "calm, neutral, lively" in refused["error"]

@@ -10,7 +10,7 @@ from drivers.text import Sentence
 from models import body
 from models.motion import GROUP, JOINT, A, Motion, MotionTrack
 from stage.life import LISTENS_AFTER, LISTENS_ON, THINKS_AFTER, Life, at_face
-from stage.performer import Performer
+from stage.performer import HEARD_AHEAD, Performer
 from stage.sound import RATE
 from tests.drivers.test_prosody import syllables
 from tests.server.scripted import FlashPicture, LoudSpeech
@@ -122,7 +122,7 @@ def test_live_and_offline_are_the_same():
     film.hear(voice, 0.0, True)
     fed = 0
     for t in np.arange(0, 7, 1 / 30):
-        until = round((t + 0.28) * 16000) // 1280 * 1280
+        until = round((t + 0.4 + HEARD_AHEAD) * 16000) // 1280 * 1280
         while fed < min(until, len(voice)):
             live.hear(voice[fed : fed + 1280], fed / 16000, fed == 0)
             fed += 1280

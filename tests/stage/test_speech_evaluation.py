@@ -8,13 +8,15 @@ import numpy as np
 import pytest
 
 from avatar import asset
+from drivers.prosody import VOWEL
 from drivers.speech import ears
 from drivers.speech.articulation import SEALED
 from drivers.speech.training import baselines
 from drivers.speech.training.corpus import RATE, Utterance
 from drivers.speech.visemes import AA, PP, SIL
 from models.motion import ARKIT, A
-from stage.evaluate import lips, speech
+from stage.evaluate import beats, lips, speech
+from tests.drivers.test_prosody import syllables
 
 
 def test_lip_vertex_error_is_the_worst_lip_vertex_squared() -> None:
@@ -102,3 +104,40 @@ def test_what_is_not_there_is_named(tmp_path: Path) -> None:
         speech.evaluate(speech.Task(tmp_path))
     with pytest.raises(ValueError, match="no part is called 'singing'"):
         speech.evaluate(speech.Task(tmp_path), ("singing",))
+
+
+def test_beats_near_stressed_vowels_score_and_others_do_not() -> None:
+    stresses = np.array([1.0, 2.0, 3.0])
+    assert beats.nearness(stresses, stresses).mean() == 1
+    assert beats.nearness(stresses + 0.1, stresses).mean() == pytest.approx(np.exp(-0.5))
+    assert beats.nearness(stresses + 0.5, stresses).mean() < 1e-4
+    assert not len(beats.nearness(np.zeros(0), stresses))
+
+
+def test_a_kinematic_beat_is_where_a_stroke_ends() -> None:
+    t = np.arange(0, 4, 1 / beats.FRAMES)
+    speed = sum(np.exp(-(((t - at) / 0.08) ** 2)) for at in (1.0, 1.4, 3.0)) + 0.002 * np.cos(40 * t) ** 2
+    found = beats.kinematic_beats(speed)
+    assert len(found) == 3 and found[0] == pytest.approx(1.2, abs=0.05) and 3.0 < found[2] < 3.3
+
+
+def test_the_driver_s_strokes_fall_on_the_syllables_that_stand_out() -> None:
+    at = [1.0, 1.8, 2.6, 3.5]
+    said = [beats.Said("made", syllables(at, 5.0), np.array(at) - VOWEL)]
+    f = beats.figures(said)
+    assert f["strokes"]["strokes"] == 4 and abs(f["strokes"]["apex after the vowel's beginning, median ms"]) < 30
+    assert f["strokes, microphone"]["apex after the vowel's beginning, median ms"] > 100
+    assert f["head"]["driver"] > f["head"]["shifted at random"]
+
+
+def test_the_stressed_vowel_of_a_word_is_told_and_weak_words_have_none() -> None:
+    class Dictionary:
+        def phonemes(self, texts: list[str], voice: str) -> list[str]:
+            return [{"america": "ɐmˈɛɹɪkə", "the": "ðə", "go": "ɡˈo^ʊ"}[t] for t in texts]
+
+    words = [
+        ("the", [(0.0, "DH"), (0.1, "AH")]),
+        ("america", [(0.2, "AH"), (0.3, "M"), (0.4, "EH"), (0.5, "R"), (0.6, "IH"), (0.7, "K"), (0.8, "AH")]),
+        ("go", [(1.0, "ɡ"), (1.1, "oʊ")]),
+    ]
+    np.testing.assert_allclose(beats.stressed(words, Dictionary()), [0.4, 1.1])  # type: ignore[arg-type]

@@ -14,6 +14,8 @@ from drivers.speech.visemes import from_arpabet
 # one padding fails another may not
 PADDINGS = ((0.25, 0.5, 1e-4), (0.5, 0.8, 3e-4), (0.1, 0.3, 1e-3), (0.4, 1.0, 2e-3))
 
+Phone = tuple[float, float, str]  # start s, end s, name
+
 PRONUNCIATIONS = Path(__file__).with_name("pronunciations.txt")  # words of our clips that the dictionary lacks
 
 
@@ -44,6 +46,11 @@ class Aligner:
 
     def align(self, name: str, samples: np.ndarray, text: str) -> Utterance:
         """Raises AlignmentError naming the clip, and the words that the dictionary lacks: no label may be wrong."""
+        phones = [phone for _, found in self.words(name, samples, text) for phone in found]
+        return Utterance(name, samples, _labels(phones, len(samples)))
+
+    def words(self, name: str, samples: np.ndarray, text: str) -> list[tuple[str, list[Phone]]]:
+        """Each word, and each silence, with its phones. Raises AlignmentError as `align`."""
         words = re.sub("[^a-z0-9' ]", " ", text.lower().replace("-", " ")).split()
         unknown = [w for w in words if self.decoder.lookup_word(w) is None]
         if unknown or not words:
@@ -51,20 +58,20 @@ class Aligner:
         error = ""
         for lead, tail, level in PADDINGS:
             try:
-                phones = self._phones(_padded(samples, lead, tail, level), " ".join(words))
+                return self._fitted(_padded(samples, lead, tail, level), " ".join(words), lead)
             except RuntimeError as e:
                 error = str(e)
-                continue
-            return Utterance(name, samples, _labels(phones, lead, len(samples)))
         raise AlignmentError(f"{name}: {error}")
 
-    def _phones(self, pcm: bytes, text: str) -> list[tuple[float, float, str]]:
-        """(start s, end s, phone), in the time of the padded sound."""
+    def _fitted(self, pcm: bytes, text: str, lead: float) -> list[tuple[str, list[Phone]]]:
         self.decoder.set_align_text(text)
         self._pass(pcm)
         self.decoder.set_alignment()  # the second pass resolves words into phones
         self._pass(pcm)
-        return [(p.start / 100, (p.start + p.duration) / 100, p.name) for w in self.decoder.get_alignment() for p in w]
+        return [
+            (w.name, [(p.start / 100 - lead, (p.start + p.duration) / 100 - lead, p.name) for p in w])
+            for w in self.decoder.get_alignment()
+        ]
 
     def _pass(self, pcm: bytes) -> None:
         self.decoder.start_utt()
@@ -81,9 +88,9 @@ def _padded(samples: np.ndarray, lead: float, tail: float, level: float) -> byte
     return (out / (np.abs(out).max() + 1e-9) * 0.8 * 32767).astype("<i2").tobytes()
 
 
-def _labels(phones: list[tuple[float, float, str]], lead: float, samples: int) -> np.ndarray:
+def _labels(phones: list[Phone], samples: int) -> np.ndarray:
     labels = np.zeros(samples * LABEL_RATE // RATE, np.int64)
     for start, end, phone in phones:
-        a, b = (max(0, round((t - lead) * LABEL_RATE)) for t in (start, end))
+        a, b = (max(0, round(t * LABEL_RATE)) for t in (start, end))
         labels[a:b] = from_arpabet(phone)
     return labels

@@ -52,6 +52,18 @@ def material(testdata: Path, aligner: Aligner, more: Path | None = None) -> list
 
     What cannot be aligned is left out and named.
     """
+    clips = []
+    for path, text in transcribed(testdata, more):
+        samples = loaded(path)
+        try:
+            clips.append(aligner.align(path.stem, samples, text))
+        except AlignmentError as e:
+            print(f"left out: {e}")
+    return clips
+
+
+def transcribed(testdata: Path, more: Path | None = None) -> list[tuple[Path, str]]:
+    """The sounds of `material`, each with its words."""
     texts: list[tuple[Path, str]] = []
     manifest = testdata / "manifest.csv"
     if manifest.is_file():
@@ -64,15 +76,13 @@ def material(testdata: Path, aligner: Aligner, more: Path | None = None) -> list
             for p in sorted(more.glob("*.wav"))
             if p.with_suffix(".txt").is_file()
         ]
-    clips = []
-    for path, text in texts:
-        samples = load(path, RATE)
-        samples = samples / (np.abs(samples).max() + 1e-6) * 0.5
-        try:
-            clips.append(aligner.align(path.stem, samples, text))
-        except AlignmentError as e:
-            print(f"left out: {e}")
-    return clips
+    return texts
+
+
+def loaded(path: Path) -> NDArray:
+    """(n,) at RATE, at a common level."""
+    samples = load(path, RATE)
+    return samples / (np.abs(samples).max() + 1e-6) * 0.5
 
 
 class Noting(SpeechDriver):
