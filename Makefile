@@ -73,8 +73,10 @@ $(VENV)/.warm: $(VENV)/.weights $(wildcard avatar/*.py avatar/render/*.py models
 client_web/dist/index.html: $(VENV)/.packages client_web/package-lock.json client_web/index.html $(wildcard client_web/src/* client_web/public/*)
 	scripts/build_client
 
-# The demo person: the public-domain astronaut portrait that scikit-image carries.
-avatars/demo.avatar: $(wildcard avatar/build/*.py avatar/build/arms/*.py) | $(VENV)/.warm
+# The demo person: the public-domain astronaut portrait that scikit-image carries. Whatever a build uses makes it anew.
+BUILDER := $(wildcard avatar/*.py avatar/build/*.py avatar/build/*.npy avatar/build/arms/*.py avatar/render/*.py) \
+	$(wildcard models/*.py models/manifest.toml models/open_human/*.npz)
+avatars/demo.avatar: $(BUILDER) | $(VENV)/.warm
 	$(PY) run_server.py demo -o $@
 
 weights: $(VENV)/.weights

@@ -17,16 +17,13 @@ F32 = NDArray[np.float32]
 # Landmarks of MediaPipe's Face Mesh V2 by place. The person's right is on the left of the picture.
 FOREHEAD, CHIN = 10, 152
 RIGHT_CHEEK, LEFT_CHEEK = 234, 454
-RIGHT_EYE_CORNERS, LEFT_EYE_CORNERS = (33, 133), (362, 263)  # right to left on screen: outer inner, inner outer
 RIGHT_IRIS, LEFT_IRIS = tuple(range(468, 473)), tuple(range(473, 478))  # the centre first
-RIGHT_LIDS, LEFT_LIDS = (159, 145), (386, 374)  # upper, lower rim at the middle
 FACE_OVAL = (
     10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377,
     152, 148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109,
 )  # fmt: skip
 
 # Keypoints of BlazePose.
-NOSE, LEFT_EAR, RIGHT_EAR = 0, 7, 8
 LEFT_SHOULDER, RIGHT_SHOULDER, LEFT_ELBOW, RIGHT_ELBOW, LEFT_WRIST, RIGHT_WRIST = range(11, 17)
 LEFT_HAND, RIGHT_HAND = (15, 17, 19, 21), (16, 18, 20, 22)  # wrist, little finger, index, thumb
 LEFT_HIP, RIGHT_HIP = 23, 24

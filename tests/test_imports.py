@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -50,3 +52,28 @@ def imported_modules(path: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom) and node.module:
             modules.add(node.module.split(".")[0])
     return modules
+
+
+def test_a_change_to_whatever_builds_makes_the_demo_anew() -> None:
+    """`make demo` once looked at a part of the builder only, and tests met a stale avatar."""
+    rules = subprocess.run(["make", "-npq", "demo"], cwd=ROOT, capture_output=True, text=True).stdout
+    (rule,) = [line for line in rules.splitlines() if line.startswith("avatars/demo.avatar:")]
+    assert {str(p.relative_to(ROOT)) for p in reached(ROOT / "avatar/build/builder.py")} <= set(rule.split())
+
+
+def reached(path: Path) -> set[Path]:
+    """The project's files that a module imports, itself and their own included."""
+    found, todo = set(), [path]
+    while todo:
+        if (file := todo.pop()) not in found:
+            found.add(file)
+            todo += [p for name in dotted_names(file) if (p := ROOT / (name.replace(".", "/") + ".py")).is_file()]
+    return found
+
+
+def dotted_names(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (a.name for a in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield from (node.module, *(f"{node.module}.{a.name}" for a in node.names))

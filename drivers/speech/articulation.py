@@ -42,7 +42,6 @@ LIP_OPENING = (0.0, 0.0, 0.2, 0.3, 0.3, 0.35, 0.35, 0.35, 0.3, 0.3, 0.9, 0.65, 0
 LIP_ROUNDING = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.6, 0.0, 0.0, 0.4, 0.0, 0.0, 0.0, 0.8, 1.0)
 
 LIPS, JAW_PART = 0, 1
-PART_NAMES = ("lips", "jaw")
 # viseme -> strength of its hold on (lips, jaw)
 _HOLD: dict[str, tuple[float, float]] = {
     "sil": (1.0, 1.0), "PP": (3.0, 1.2), "FF": (2.6, 1.4), "TH": (1.0, 0.9), "DD": (0.5, 0.8), "kk": (0.35, 0.5),

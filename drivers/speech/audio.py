@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 NET_RATE = 16000  # Hz, what the speech networks hear
-PLAY_RATE = 48000  # Hz, what is played and sent
 
 Source = str | os.PathLike[str] | bytes | BinaryIO
 

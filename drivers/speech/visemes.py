@@ -13,8 +13,8 @@ VISEME = {name: i for i, name in enumerate(VISEMES)}
 SIL, PP, FF, TH, DD, KK, CH, SS, NN, RR, AA, EH, IY, OH, UW = range(15)
 N_VISEMES = 15
 
-# what a viewer tells apart; the seven groups in which accuracy is given
-MOUTH_GROUP_NAMES = ("silence", "bilabial", "dental and sibilant", "tongue", "open", "spread", "round")
+# What a viewer tells apart; the seven groups in which accuracy is given: silence, bilabial, dental and sibilant,
+# tongue, open, spread, round.
 MOUTH_GROUP = (0, 1, 2, 2, 3, 3, 2, 2, 3, 3, 4, 4, 5, 6, 6)
 
 _IPA = {

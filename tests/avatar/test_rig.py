@@ -16,8 +16,6 @@ from models.motion import FACE_GROUP, GROUPS, HEAD, JAW, JOINT, LEFT_EYE, NECK, 
 from models.skinning import F32
 from tests.avatar import synthetic
 
-SQUINT = A["eyeSquintLeft"], A["eyeSquintRight"]
-
 
 @pytest.fixture(scope="module")
 def avatar() -> Avatar:

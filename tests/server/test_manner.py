@@ -13,6 +13,7 @@ from server.app import Parts
 from server.sessions import Wish
 from stage.life import Life
 from stage.performer import Performer
+from tests.server.requests import error_of
 from tests.server.scripted import (
     BeepReader,
     FlashPicture,
@@ -23,7 +24,6 @@ from tests.server.scripted import (
     scripted_parts,
     start,
 )
-from tests.server.test_api import error_of
 
 USUAL = {
     "mood": "neutral",

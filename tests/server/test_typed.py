@@ -11,8 +11,8 @@ from aiohttp.test_utils import TestClient
 
 from server.app import API, make_app
 from server.config import Config, ConfigError, load
+from tests.server.requests import error_of
 from tests.server.scripted import Watcher, api_of, bearer, open_session, scripted_parts, start
-from tests.server.test_api import error_of
 
 
 async def say(client: TestClient, session: dict, **body: object) -> ClientResponse:

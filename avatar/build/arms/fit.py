@@ -37,7 +37,6 @@ STARTS = tuple((flex, roll) for flex in (0.4, 1.4, 2.1) for roll in (0.0, 0.9, -
 TRY, POLISH = 6, 30  # iterations of each start, and of the best
 
 _N = 12 + 9 + 16 + 3
-_COLLAR, _SHOULDER, _ELBOW, _WRIST = (slice(3 * i, 3 * i + 3) for i in range(4))
 
 
 @dataclass(frozen=True)
@@ -50,7 +49,6 @@ class ArmFit:
     pixels: F64  # (3, 2) of points
     hand_pixels: F64  # (21, 2) of hand
     hand_error: F64  # (21,) px from the fitted to the seen landmarks
-    elbow_error: float  # px
     scale: F64  # (3,) of upper arm, forearm, hand against the body's
 
 
@@ -269,5 +267,5 @@ def fit_arm(model: BodyModel, fit: Fit, side: str, body: Body, hand: Hand) -> Ar
     return ArmFit(
         side, pose, arm.place(x)[1], points[:3], points[_POINTS], pixels[:3], pixels[_POINTS],
         np.linalg.norm(pixels[_POINTS] - arm.hand[:, :2], axis=1),
-        float(np.linalg.norm(pixels[1] - arm.seen[1])), np.exp(x[-3:]),
+        np.exp(x[-3:]),
     )  # fmt: skip
