@@ -80,6 +80,9 @@ def parser() -> argparse.ArgumentParser:
         "--avatar", type=Path, nargs="+", default=[Path("avatars/demo.avatar")], metavar="FILE",
         help="default the demo; several: a head, a half and a full one, made-up people for those that are not named",
     )  # fmt: skip
+    bench.add_argument(
+        "--build", type=Path, metavar="PHOTO", help="instead: seconds and memory of a build's stages, median of three"
+    )
     bench.add_argument("--browser", type=float, metavar="SECONDS", help="instead: the whole chain with a real browser")
     bench.add_argument("--voice", type=Path, metavar="FILE", help="what is said during --browser")
     bench.add_argument("--size", type=size, metavar="WxH", help="of the stream during --browser (default 512x512)")
@@ -193,12 +196,11 @@ def run_build(args: argparse.Namespace) -> int:
 
 
 def run_demo(args: argparse.Namespace) -> int:
-    import skimage.data
+    from avatar.build.photo import demo
 
     _need_suffix(args.output, (".avatar",))
-    photo = Path(str(skimage.data.__file__)).with_name("astronaut.png")
     args.output.parent.mkdir(parents=True, exist_ok=True)
-    return _build(photo, args.output, None)
+    return _build(demo(), args.output, None)
 
 
 def _build(
@@ -271,6 +273,8 @@ def run_evaluate(args: argparse.Namespace) -> int:
 def run_bench(args: argparse.Namespace) -> int:
     import bench
 
+    if args.build is not None:
+        return _bench_build(args.build, args.json)
     for path in args.avatar:
         if not path.exists():
             raise CommandError(f"{path}: no such avatar; build the demo with `make demo`, or name one with --avatar")
@@ -290,6 +294,17 @@ def run_bench(args: argparse.Namespace) -> int:
         print(f"{name:20} {value:8.2f}")
     if args.json:
         _write_text(args.json, json.dumps({"browser": figures}, indent=1))
+    return 0
+
+
+def _bench_build(photo: Path, json_path: Path | None) -> int:
+    from bench import building, frame
+
+    _need_file(photo, "photo")
+    result = building.run(photo)
+    print(building.table(result))
+    if json_path:
+        frame.write(json_path, result)
     return 0
 
 

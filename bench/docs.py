@@ -1,7 +1,8 @@
-"""Measure all that docs/benchmarks.md says of a frame and write it there: `python -m bench.docs`, on a quiet machine.
+"""Measure what docs/benchmarks.md says of a frame and of a build and write it there, on a quiet machine.
 
-Takes about five minutes: the stages and yardsticks, three framings, viewers and memory, the whole chain with a browser
-at 512x512 and at 720x1280, an asyncio ticker beside a kernel. Draws docs/cost.svg, too.
+`python -m bench.docs` takes about six minutes: the stages and yardsticks, three framings, viewers and memory, the whole
+chain with a browser at 512x512 and at 720x1280, an asyncio ticker beside a kernel, the builds. Draws docs/cost.svg,
+too. `--only build` takes a minute.
 """
 
 from __future__ import annotations
@@ -21,9 +22,10 @@ import numpy as np
 
 import bench
 from avatar import asset
+from avatar.build import builder, photo
 from avatar.render import cpu
 from avatar.rig import Rig
-from bench import browser, frame, framings, page, ticker, viewers
+from bench import browser, building, frame, framings, page, ticker, viewers
 
 PLOT = page.PAGE.with_name("make_bench_plot.py")
 LIVE = (((512, 512), 30.0), ((720, 1280), 25.0))
@@ -41,7 +43,7 @@ YARDSTICKS = {
 
 
 def measure(avatars: list[Path], voice: Path | None, seconds: float) -> dict[str, Any]:
-    """-> bench.run's result with "viewers", "live" (size and rate -> browser.run's) and "ticker" (s late)."""
+    """-> bench.run's result with "viewers", "live" (size and rate -> browser.run's), "ticker" (ms late), "build"."""
     result = bench.run(None, avatars)
     spoken = viewers.run(avatars[0])
     silent = viewers.run(avatars[0], (1,), 2.0, speech=False)
@@ -50,6 +52,7 @@ def measure(avatars: list[Path], voice: Path | None, seconds: float) -> dict[str
     for size, fps in LIVE:
         result["live"][f"{size[0]}x{size[1]}, {fps:g} frames/s"] = browser.run(avatars[0], seconds, voice, size, fps)
     result["ticker"] = {"idle": late_beside(lambda: time.sleep(0.015)), "drawing": late_beside(_kernel(avatars[0]))}
+    result["build"] = building.run(photo.demo())
     result["machine"]["load afterwards"] = round(os.getloadavg()[0], 2)
     return result
 
@@ -78,7 +81,7 @@ def tables(result: dict[str, Any]) -> dict[str, str]:
     """Name of the markers in docs/benchmarks.md -> text."""
     return {
         "the machine": _machine(result["machine"]), "the frame": _frame(result), "the growth": _growth(result),
-        "the chain": _chain(result),
+        "the chain": _chain(result), "the build": _build(result["build"]),
     }  # fmt: skip
 
 
@@ -158,6 +161,19 @@ def _chain(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def _build(result: dict[str, Any]) -> str:
+    lines = ["| stage | seconds | processor, seconds |", "|---|---|---|"]
+    for name, (_, does) in builder.STAGES.items():
+        s = result["stages"][name]
+        lines.append(f"| {name}: {does[0].lower()}{does[1:]} | {s['seconds']:.2f} | {s['processor']:.2f} |")
+    around = result["stages"]["around"]["seconds"]
+    lines.append(f"| around: the process starts, loads packages, writes the file | {around:.2f} | |")
+    lines.append(f"| the whole | {result['seconds']:.1f} | {result['processor']:.1f} |")
+    memory = f"{result['gaussians']:,} Gaussians; peak memory {result['peak_memory_mb']:.0f} MB"
+    lines += ["", f"{memory}; load {result['load']:.1f} when the measuring began."]
+    return "\n".join(lines)
+
+
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.docs", description=__doc__)
     parser.add_argument("--avatar", type=Path, nargs="+", default=[framings.DEMO], help="as of run_server.py bench")
@@ -165,16 +181,23 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, default=30.0, help="that each browser watches (default 30)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="keep the figures")
     parser.add_argument("--dry", action="store_true", help="print the tables instead of writing them")
+    parser.add_argument("--only", choices=("build",), help="measure and write this table alone")
     args = parser.parse_args(arguments)
-    result = measure(args.avatar, args.voice, args.seconds)
+    if args.only:
+        result = building.run(photo.demo())
+        found = {"the build": _build(result)}
+    else:
+        result = measure(args.avatar, args.voice, args.seconds)
+        found = tables(result)
     if args.json:
         frame.write(args.json, result)
     text = page.PAGE.read_text()
-    for name, table in tables(result).items():
+    for name, table in found.items():
         print(f"\n{name}\n{table}")
         text = page.insert(text, name, table)
     if not args.dry:
         page.write(page.PAGE, text)
+    if not args.dry and not args.only:
         with tempfile.TemporaryDirectory() as folder:
             figures = Path(folder) / "figures.json"
             frame.write(figures, result)

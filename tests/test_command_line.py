@@ -89,6 +89,7 @@ def test_bad_options_are_explained(demo_avatar_path: Path, sound: Path, tmp_path
     assert ".gif" in failure("render", demo_avatar_path, "--drive", sound, "-o", tmp_path / "out.gif")
     assert "--reenact" in failure("render", demo_avatar_path, "--drive", sound, "-o", out, "--reenact")
     assert "--browser" in failure("bench", "--size", "720x1280")
+    assert "no such photo" in failure("bench", "--build", tmp_path / "nobody.png")
     assert not out.exists()
 
 

@@ -60,16 +60,19 @@ class _Stages:
     """Times the stages and tells about them."""
 
     def __init__(self, progress: Progress | None) -> None:
-        self.progress, self.seconds, self.done = progress, dict.fromkeys(STAGES, 0.0), 0.0
+        self.progress, self.done = progress, 0.0
+        self.seconds, self.processor = dict.fromkeys(STAGES, 0.0), dict.fromkeys(STAGES, 0.0)
         self.start = self.last = time.perf_counter()
+        self.spent = time.process_time()
         self.current = ""
 
     def enter(self, name: str) -> None:
-        now = time.perf_counter()
+        now, spent = time.perf_counter(), time.process_time()
         if self.current:
             self.seconds[self.current] += now - self.last
+            self.processor[self.current] += spent - self.spent
             self.done += STAGES[self.current][0]
-        self.current, self.last = name, now
+        self.current, self.last, self.spent = name, now, spent
         if self.progress is not None and name:
             self.progress(name, min(self.done, 1.0), STAGES[name][1])
 
@@ -122,7 +125,8 @@ def build(
     avatar, figures = _checked(avatar, o)
     seconds = stages.finish()
     report = Report(
-        seconds=seconds, stages=stages.seconds, framing=o.framing, gaussians=gaussians.count, **figures,
+        seconds=seconds, stages=stages.seconds, processor=stages.processor,
+        framing=o.framing, gaussians=gaussians.count, **figures,
         landmark_error=off, lip_gap_mm=face.lip_gap * 1e3, lid_gap_mm=face.lid_gap * 1e3,
         width=o.camera.width, height=o.camera.height, face_width=o.face_width, seed=options.seed,
         versions={"builder": VERSION, "numpy": np.__version__, "mediapipe": mediapipe.__version__},

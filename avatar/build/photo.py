@@ -128,3 +128,10 @@ def _to_srgb(image: Image.Image) -> Image.Image:
         white = Image.new("RGBA", rgba.size, "white")
         image = Image.alpha_composite(white, rgba)
     return image.convert("RGB")
+
+
+def demo() -> Path:
+    """The demo's photo: the public-domain portrait of an astronaut that scikit-image carries."""
+    import skimage.data
+
+    return Path(str(skimage.data.__file__)).with_name("astronaut.png")

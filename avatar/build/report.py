@@ -15,6 +15,7 @@ from pathlib import Path
 class Report:
     seconds: float
     stages: dict[str, float]  # name -> seconds
+    processor: dict[str, float]  # name -> seconds of processor time, all threads
     framing: str
     gaussians: int
     rest_psnr: float  # dB, photo state against the photo inside the matte, at the avatar's own resolution

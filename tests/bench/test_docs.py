@@ -10,9 +10,20 @@ from typing import Any
 
 import pytest
 
-from bench import docs, frame, framings, page
+from avatar.build import builder
+from bench import building, docs, frame, framings, page
 
 SUMMARY = {"median_ms": 1.25, "p95_ms": 2.5, "spread_ms": 0.375, "cpu_ms": 3.0}
+
+
+def report(k: float) -> dict[str, Any]:
+    """Of a build whose i-th stage takes i k seconds."""
+    stages = {name: k * (i + 1) for i, name in enumerate(builder.STAGES)}
+    processor = {name: 0.5 * s for name, s in stages.items()}
+    return {
+        "stages": stages, "processor": processor, "seconds": sum(stages.values()), 
+        "whole": sum(stages.values()) + 4 * k, "peak_memory_mb": 700 + k, "gaussians": 85_000,
+    }  # fmt: skip
 
 
 def figures() -> dict[str, Any]:
@@ -33,6 +44,7 @@ def figures() -> dict[str, Any]:
         "framings": {f"{who},{frame.named(*k)}": stages for who in ("head", "half", "full") for k in keys},
         "viewers": {"with speech driver": watched, "without": watched},
         "live": {"512x512, 30 frames/s": live, "720x1280, 25 frames/s": live},
+        "build": building.summary("astronaut.png", [report(1.0), report(3.0), report(2.0)], 1.5),
         "ticker": {key: {"work_ms": 15.0, "median_ms": 0.16, "p95_ms": 3.3} for key in ("idle", "drawing")},
     }
 
@@ -51,6 +63,9 @@ def test_every_table_finds_its_place_in_the_page() -> None:
         "| full | 3.0 | 3.0 | 3.0 | 3.0 | 3.0 | 3.0 |",
         "| frames a second in the browser, mean | 24.9 | 24.9 |",
         "| 1 | 0.50 | 30.0 |",
+        "| fit: fitting a body to the person | 4.00 | 2.00 |",
+        "| the whole | 64.0 | 28.0 |",
+        "85,000 Gaussians; peak memory 703 MB; load 1.5 when the measuring began.",
     ):
         assert text.count(line) == 1, line
     assert "llvmpipe, sorted" not in tables["the frame"]  # it was absent
