@@ -9,7 +9,8 @@
   about the photo's; an arm that cannot move has limits of nothing and stays (limbs.py has the axes they are about).
 - The face is absolute towards neutral. A coefficient c moves a channel that the neutral holds at n to n + c (1 - n): 1
   is the end of the channel for everyone, so that a blink closes an eye that is half closed in the neutral and no
-  further. While a lid closes, the other channels that move it (squint, wide, following the gaze) fade by 1 - eyeBlink.
+  further. A negative one takes away what the neutral holds, n (1 + c): -1 leaves nothing of a smile. While a lid
+  closes, the other channels that move it (squint, wide, following the gaze) fade by 1 - eyeBlink.
 - The jaw is the face map's, within limits["jaw"]; the eyes turn from straight ahead, as far as the face map goes.
 - An expression recorded in the avatar's own face model replaces the coefficients, jaw and eyes included. One recorded
   on another face model means nothing here: a warning is given and the coefficients, if any, are used.
@@ -172,7 +173,7 @@ class Rig:
             j = [JAW, *_EYES]
             pose[j] = _towards(neutral.pose[j], motion.pose[j], share)
         else:
-            c = np.clip(motion.face, 0, 1) * w[FACE_GROUP]
+            c = np.clip(motion.face, -1, 1) * w[FACE_GROUP]
             face = self._neutral_face + (self._channels(c) - self._neutral) @ self._map
             expression, pose[JAW] = face[:-3], face[-3:]
             eyes = (c @ self._map_eyes).reshape(2, 3)
@@ -185,7 +186,7 @@ class Rig:
 
     def _channels(self, c: F32) -> F32:
         """Coefficients (52,) -> values of the channels, from the neutral's towards 1."""
-        x = self._neutral + c * (1 - self._neutral)
+        x = self._neutral + c * np.where(c > 0, 1 - self._neutral, self._neutral)
         for blink, others in _LID_CHANNELS:
             x[others] *= 1 - x[blink]
         return x

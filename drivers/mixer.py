@@ -70,7 +70,7 @@ class Mixer:
         return out
 
     def _limited(self, m: Motion) -> Motion:
-        return replace(m, pose=np.clip(m.pose, self._low, self._high), face=np.clip(m.face, 0, 1))
+        return replace(m, pose=np.clip(m.pose, self._low, self._high), face=np.clip(m.face, -1, 1))
 
 
 def blend(time: float, layers: Sequence[Motion]) -> Motion:
@@ -173,7 +173,7 @@ class _Offset:
         j = np.flatnonzero((left[JOINT_GROUP] > 0) & self.turn.any(1))
         if len(j):
             pose[j] = compose_rotations(pose[j], self.turn[j] * left[JOINT_GROUP][j, None])
-        face = np.clip(raw.face + self.face * left[FACE_GROUP], 0, 1)
+        face = np.clip(raw.face + self.face * left[FACE_GROUP], -1, 1)
         weight = np.clip(raw.weight + self.weight * left, 0, 1)
         translation = raw.translation + self.translation * left[GROUP["torso"]]
         return replace(raw, pose=pose, face=face, translation=translation, weight=weight)

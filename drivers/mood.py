@@ -47,36 +47,42 @@ class _Look:
     chest: float = 0.0  # degrees that the chest bends forwards
 
 
+# takes away what is left of a photo's smile: at -1 nothing of what an avatar's neutral face holds (avatar/rig.py)
+UNSMILING = {"mouthSmile": -1.0, "mouthDimple": -1.0, "mouthStretch": -1.0, "cheekSquint": -1.0, "noseSneer": -1.0}
+KEPT_SMILE = 0.3  # of it, in the neutral mood: a face at rest may be friendly
+
 MOODS: dict[str, _Look] = {
-    "neutral": _Look({}),
+    "neutral": _Look({name: value * (1 - KEPT_SMILE) for name, value in UNSMILING.items()}),
     "happy": _Look(
         {"mouthSmile": 0.68, "cheekSquint": 0.55, "eyeSquint": 0.28, "mouthDimple": 0.12, "browInnerUp": 0.06,
          "browOuterUp": 0.08}, -1.5, 1.5, -0.5,
     ),
     "sad": _Look(
-        {"browInnerUp": 0.80, "browDown": 0.10, "mouthFrown": 0.60, "mouthShrugLower": 0.18, "eyeSquint": 0.10,
-         "eyeBlink": 0.12}, 4.0, 2.0, 2.0,
+        UNSMILING | {"browInnerUp": 0.80, "browDown": 0.10, "mouthFrown": 0.60, "mouthShrugLower": 0.18,
+         "eyeSquint": 0.10, "eyeBlink": 0.12}, 4.0, 2.0, 2.0,
     ),
     "angry": _Look(
-        {"browDown": 0.95, "eyeSquint": 0.35, "noseSneer": 0.32, "mouthPress": 0.30, "mouthFrown": 0.25}, 2.5, 0.0, 1.0,
+        UNSMILING | {"browDown": 0.95, "eyeSquint": 0.35, "noseSneer": 0.32, "mouthPress": 0.30, "mouthFrown": 0.25},
+        2.5, 0.0, 1.0,
     ),
     "surprised": _Look(
-        {"browInnerUp": 0.70, "browOuterUp": 0.75, "eyeWide": 0.70, "jawOpen": 0.17, "mouthFunnel": 0.10},
+        UNSMILING | {"browInnerUp": 0.70, "browOuterUp": 0.75, "eyeWide": 0.70, "jawOpen": 0.17, "mouthFunnel": 0.10},
         -2.5, 0.0, -1.5,
     ),
     "afraid": _Look(
-        {"browInnerUp": 0.80, "browOuterUp": 0.25, "browDown": 0.20, "eyeWide": 0.60, "mouthStretch": 0.45,
+        UNSMILING | {"browInnerUp": 0.80, "browOuterUp": 0.25, "browDown": 0.20, "eyeWide": 0.60, "mouthStretch": 0.45,
          "mouthFrown": 0.12}, -1.0, 0.0, -1.0,
     ),
     "disgusted": _Look(
-        {"noseSneer": 0.80, "browDown": 0.55, "cheekSquint": 0.30, "eyeSquint": 0.30, "mouthFrown": 0.32,
+        UNSMILING | {"noseSneer": 0.80, "browDown": 0.55, "cheekSquint": 0.30, "eyeSquint": 0.30, "mouthFrown": 0.32,
          "mouthUpperUp": 0.10}, -1.5, -1.5, -1.0,
     ),
 }  # fmt: skip
 
 NEUTRAL = Mood("neutral")
 _MOUTH = GROUP["mouth"] == FACE_GROUP
-_SPINE = JOINT["spine3"]
+_JOINTS = [NECK, HEAD, JOINT["spine3"]]
+_FACE, _BEARING = ([GROUP[g] for g in names] for names in (("mouth", "brows", "lids"), ("head", "torso")))
 
 
 def _indices(*names: str) -> list[int]:
@@ -99,11 +105,11 @@ def look(mood: Mood) -> F32:
 
 
 def spoken(face: F32, mood: F32) -> F32:
-    """A speaking mouth (52,) with a mood's coefficients (52,) under it; shut lips stay shut."""
+    """A speaking mouth (52,) with a mood's coefficients (52,) under it; shut lips stay shut, no smile comes back."""
     share = np.where(_MOUTH, SPEAKING, 1).astype(np.float32)
     share[_OPENING] *= min(float(aperture(face)) / APART, 1.0)
     share[_WIDENING] *= 1 - float(face[_ROUND].max())
-    return _added(face, mood * share)
+    return _added(face, np.where(mood > 0, mood * share, mood))
 
 
 def _added(face: F32, more: F32) -> F32:
@@ -123,7 +129,7 @@ class Moods:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._own: tuple[tuple[float, F32], ...] = ()
+        self._own: tuple[tuple[float, F32], ...] = ((-math.inf, look(NEUTRAL)),)
         self._asked: tuple[tuple[float, F32 | None], ...] = ()  # None: the session's own again
         self.mood = NEUTRAL
 
@@ -145,11 +151,9 @@ class Moods:
             self._asked = tuple(a for a in self._asked if a[0] <= time)
         self.ask(None, time)
 
-    def at(self, time: float) -> F32 | None:
-        """(55,) as `look`; None where the look is neutral."""
+    def at(self, time: float) -> F32:
+        """(55,) as `look`."""
         own, asked = self._own, self._asked
-        if not own and not asked:
-            return None
         value = np.zeros(len(FACE_GROUP) + 3, np.float32)
         for start, target in own[_settled(own, time) :]:
             value = value + (target - value) * _ease((time - start) / FADE)
@@ -157,7 +161,7 @@ class Moods:
         for start, wanted in asked[_settled(asked, time) :]:
             target = base if wanted is None else wanted
             value = value + (target - value) * _ease((time - start) / FADE)
-        return value if value.any() else None
+        return value
 
 
 def _settled(changes: Sequence[tuple[float, object]], time: float) -> int:
@@ -167,13 +171,14 @@ def _settled(changes: Sequence[tuple[float, object]], time: float) -> int:
 
 def onto(motion: Motion, mood: F32) -> Motion:
     """A quiet face in a mood (55,), whole: brows, lids, mouth, head and chest."""
-    pose, weight = motion.pose.copy(), motion.weight.copy()
-    head = np.array([mood[-3], 0.0, mood[-2]], np.float32)
-    for joint, turn in ((NECK, 0.4 * head), (HEAD, 0.6 * head), (_SPINE, np.array([mood[-1], 0, 0], np.float32))):
-        pose[joint] = compose_rotations(pose[joint][None], turn[None])[0]
-    face = _added(motion.face, mood[:-3])
-    weight[[GROUP[g] for g in ("mouth", "brows", "lids", "head", "torso")]] = 1
-    return replace(motion, pose=pose, face=face, weight=weight)
+    pose, weight = motion.pose, motion.weight.copy()
+    if mood[-3:].any():
+        head, chest = np.array([mood[-3], 0.0, mood[-2]], np.float32), np.array([mood[-1], 0.0, 0.0], np.float32)
+        pose = pose.copy()
+        pose[_JOINTS] = compose_rotations(pose[_JOINTS], np.stack([0.4 * head, 0.6 * head, chest]))
+        weight[_BEARING] = 1
+    weight[_FACE] = 1
+    return replace(motion, pose=pose, face=_added(motion.face, mood[:-3]), weight=weight)
 
 
 def under(lips: Motion, mood: F32) -> Motion:

@@ -80,15 +80,12 @@ class Life:
     def motion(self, time: float) -> Motion:
         """Everything but speaking lips."""
         motion = self.idle.motion(time)
-        look = self.moods.at(time)
-        if look is not None:
-            motion = mood.onto(motion, look)
+        motion = mood.onto(motion, self.moods.at(time))
         return self.gesture.onto(self.prosody.onto(motion))
 
     def under(self, lips: Motion) -> Motion:
         """Speaking lips with the mood of their moment."""
-        look = self.moods.at(lips.time)
-        return lips if look is None else mood.under(lips, look)
+        return mood.under(lips, self.moods.at(lips.time))
 
     # ---- settings -------------------------------------------------------------------------------------------
 

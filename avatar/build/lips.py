@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -49,10 +50,23 @@ def closed_if_they_look_it(o: Observation) -> Observation:
     return replace(o, person=replace(o.person, face=replace(o.face, landmarks=landmarks)))
 
 
+def keep_shut(model: BodyModel, rest: F64, directions: F64, names: Sequence[str]) -> None:
+    """Make expressions, such as a smile, move the inner rims of the lips together; in place, (V, 3, E) m.
+
+    The lips are sealed in the neutral face. Without this, taking away the smile it holds would part them again."""
+    B = anatomy.of(model).landmark_matrix()
+    inner = (B[[u for u, _ in UPPER]] - B[[l for l, _ in LOWER]]).tocsr()
+    columns = [model.expression_names.index(name) for name in names]
+    apart = np.stack([inner @ directions[:, :, k] for k in columns], 2).reshape(len(UPPER), -1)
+    weight = np.full(len(UPPER), SEALED)
+    moved = displacement(model, rest, inner, -apart, weight, region(model, rest))
+    directions[:, :, columns] += moved.reshape(len(rest), 3, -1)
+
+
 def displacement(
     model: BodyModel, vertices: F64, rows: sp.csr_matrix, target: F64, weight: NDArray, region: NDArray
 ) -> F64:
-    """(V, 3) displacement, zero outside `region`: rows (n, V) @ displacement -> target (n, 3), smooth between."""
+    """(V, c) displacement, zero outside `region`: rows (n, V) @ displacement -> target (n, c), smooth between."""
     V = len(vertices)
     grown = np.zeros(V, bool)
     grown[region] = True
@@ -63,7 +77,7 @@ def displacement(
     L = umbrella(local[faces], len(ids))[:, local[region]]
     R = rows[:, region]
     N = SMOOTH * (L.T @ L) + FIRM * sp.eye(len(region)) + R.T @ sp.diags(weight) @ R
-    out = np.zeros((V, 3))
+    out = np.zeros((V, target.shape[1]))
     out[region] = sl.splu(N.tocsc()).solve(R.T @ (weight[:, None] * target))
     return out
 

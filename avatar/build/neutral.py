@@ -15,7 +15,7 @@ import scipy.sparse as sp
 
 from avatar.build import anatomy, lids, lips
 from avatar.build.kinematics import F64
-from avatar.build.landmarks import LIP_PAIRS
+from avatar.build.landmarks import LIP_CORNERS, LIP_PAIRS
 from avatar.render import cpu
 from models.body import BodyModel
 
@@ -27,6 +27,10 @@ TONGUE_TOP, TONGUE_FLAT = -0.008, 0.5  # m above the lips' seam: under the teeth
 BEHIND = 0.0025  # m that teeth and tongue stay behind closed lips: a millimetre more than their layers' tolerance
 PIXEL = 0.0003  # m of the depth map that tells
 
+USUAL_LIFT, SMILE_LIFT = 0.01, 0.12  # of the mouth's width: corners above the middle at rest, and by a whole smile
+MOST_SMILE = 0.6  # that is believed to be left in the neutral face
+
+_SMILING = ("mouthSmile", "mouthDimple", "mouthStretch")  # of closed lips
 _SMILE = ("mouthSmile", "mouthDimple", "mouthStretch", "mouthUpperUp", "cheekSquint", "noseSneer")
 LIDS = ("eyeBlink", "eyeSquint", "eyeWide")
 
@@ -67,7 +71,20 @@ def neutral(
         closed = lids.closed(model, rest, directions, target, side)
         directions[:, :, names.index("eyeBlink" + side)] = closed - rest
         lid_gap = max(lid_gap, _largest_gap(model, closed, anatomy.LID_PAIRS[side]))
-    return Neutral(rest, np.where(of_lids, 0.0, target), directions, lip_gap, lid_gap)
+    lips.keep_shut(model, rest, directions, [n for n in names if n.startswith(_SMILING)])
+    held = np.where(of_lids, 0.0, target)
+    left = smile_left(model, rest - directions @ np.where([n.startswith(_SMILE) for n in names], held, 0.0))
+    held[[names.index("mouthSmile" + side) for side in ("Left", "Right")]] += left
+    return Neutral(rest, held, directions, lip_gap, lid_gap)
+
+
+def smile_left(model: BodyModel, rest: F64) -> float:
+    """How much of a smile (V, 3) m at rest holds that no coefficient tells of, as it sits in the offsets: by how much
+    more than usual the lips' corners are above their middle. The face keeps it, but knows of it and can drop it."""
+    p = anatomy.of(model).landmark_matrix() @ rest
+    corners = p[list(LIP_CORNERS)]
+    lift = (corners.mean(0) - p[[13, 14]].mean(0))[1] / np.linalg.norm(corners[1] - corners[0])
+    return float(np.clip((lift - USUAL_LIFT) / SMILE_LIFT, 0, MOST_SMILE))
 
 
 def _place_tongue(model: BodyModel, rest: F64) -> None:

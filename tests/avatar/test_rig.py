@@ -65,6 +65,15 @@ def test_the_photos_face_is_not_in_the_live_one(avatar: Avatar) -> None:
     np.testing.assert_allclose(s.expression, 0, atol=1e-6)
 
 
+def test_a_negative_coefficient_takes_away_what_the_neutral_holds(avatar: Avatar) -> None:
+    rig = Rig(with_neutral(avatar, mouthSmileLeft=0.4))
+    for c, held in ((0.0, 0.4), (-0.5, 0.2), (-1.0, 0.0), (-3.0, 0.0), (0.5, 0.7)):
+        assert channel(avatar, rig.state(live(mouthSmileLeft=c)), "mouthSmileLeft") == pytest.approx(held, abs=1e-5)
+        assert channel(avatar, rig.state(live(mouthSmileRight=min(c, 0))), "mouthSmileRight") == pytest.approx(
+            0, abs=1e-5
+        )
+
+
 def test_head_turns_from_the_photos_pose(avatar: Avatar) -> None:
     m = live()
     m.pose[HEAD] = (0.05, 0.1, 0)

@@ -8,9 +8,12 @@ import numpy as np
 import pytest
 
 from avatar import asset
+from drivers import mood
+from drivers.mood import MOODS, Mood
 from drivers.prosody import VOWEL
 from drivers.speech import ears
-from drivers.speech.articulation import SEALED
+from drivers.speech.articulation import SEALED, SHAPES
+from drivers.speech.solver import sealed
 from drivers.speech.training import baselines
 from drivers.speech.training.corpus import RATE, Utterance
 from drivers.speech.visemes import AA, PP, SIL
@@ -141,3 +144,12 @@ def test_the_stressed_vowel_of_a_word_is_told_and_weak_words_have_none() -> None
         ("go", [(1.0, "ɡ"), (1.1, "oʊ")]),
     ]
     np.testing.assert_allclose(beats.stressed(words, Dictionary()), [0.4, 1.1])  # type: ignore[arg-type]
+
+
+def test_lips_rest_shut_and_close_in_every_mood_of_a_smiling_photo(demo_avatar_path: Path) -> None:
+    gap = lips.LipGap(asset.load(demo_avatar_path))
+    closures = [sealed(np.zeros(len(ARKIT), np.float32), 1.0), SHAPES[PP], sealed(SHAPES[AA].copy(), 1.0)]
+    for name in MOODS:
+        look = mood.look(Mood(name))[:-3]
+        assert max(gap.mm(mood.spoken(face, look)) for face in closures) < 0.5
+        assert (gap.mm(look) < 1) != (name == "surprised")

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from avatar.build import anatomy, lips, observe, teeth
+from avatar.build import anatomy, lips, neutral, observe, teeth
 from avatar.build.landmarks import LIP_CORNERS, LIPS_INNER, LIPS_OUTER
 from avatar.build.photo import read
 from models import body
@@ -68,6 +68,27 @@ def test_a_wide_open_mouth_closes_to_lips_of_a_persons_size(model: body.BodyMode
     assert height(B @ mended) < 1.2 * true
     for v in (kept, mended):
         assert np.linalg.norm((B @ v)[13] - (B @ v)[14]) < 5e-4
+
+
+def test_a_smile_comes_and_goes_on_lips_that_touch(model: body.BodyModel) -> None:
+    rest, directions = model.v_template.astype(np.float64), model.expression_dirs.astype(np.float64).copy()
+    smile = model.expression_names.index("mouthSmileLeft")
+    lips.keep_shut(model, rest, directions, ["mouthSmileLeft", "mouthDimpleLeft"])
+    B = anatomy.of(model).landmark_matrix()
+    gap = lambda d: max(np.abs((B[u] - B[l]) @ d[:, :, smile]).max() for (u, _), (l, _) in zip(lips.UPPER, lips.LOWER))  # noqa: E731
+    assert gap(model.expression_dirs) > 0.0015 and gap(directions) < 0.0002
+    corner = B[LIP_CORNERS[1]] @ (directions - model.expression_dirs)[:, :, smile]
+    assert np.abs(corner).max() < 0.1 * np.abs(B[LIP_CORNERS[1]] @ model.expression_dirs[:, :, smile]).max()
+
+
+def test_a_smile_that_the_offsets_hold_is_told(model: body.BodyModel) -> None:
+    smiling = [model.expression_names.index("mouthSmile" + side) for side in ("Left", "Right")]
+    held = [
+        neutral.smile_left(model, model.v_template + s * model.expression_dirs[:, :, smiling].sum(2))
+        for s in (-0.3, 0.0, 0.25, 0.5)
+    ]
+    assert held[0] == 0 and held[1] < 0.08
+    np.testing.assert_allclose(held[2:], (0.25, 0.5), atol=0.1)
 
 
 def test_photo_teeth_are_found_where_they_are(seen: observe.Observation) -> None:
