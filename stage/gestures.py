@@ -13,7 +13,7 @@ FPS = 30
 BEAT = 0.9  # s from one beat of the hands to the next
 STROKE = 0.3  # of it, in which the hand goes down; the rest is the way back
 SHOULDER, ELBOW, WRIST = np.radians([6.0, 10.0, 8.0])  # of a beat of a free arm
-STIFF_WRIST = np.radians(4.0)  # of a hand whose forearm points at the viewer
+STIFF_ELBOW, STIFF_WRIST = np.radians([4.0, 4.0])  # of an arm whose forearm points at the viewer
 FINGERS = 0.3  # rad of each joint
 LAG = 0.35  # of a beat, that the second hand comes later
 
@@ -45,7 +45,10 @@ def of_beat(kind: str, side: str, share: float) -> Gesture:
             "wrist": (0.0, 0.0, float(up * WRIST)),
         }
     else:
-        turns = {"wrist": (float(-share * STIFF_WRIST), 0.0, float(0.5 * up * STIFF_WRIST))}
+        turns = {
+            "elbow": (float(-share * STIFF_ELBOW), 0.0, 0.0),
+            "wrist": (float(-share * STIFF_WRIST), 0.0, float(0.5 * up * STIFF_WRIST)),
+        }
     return Gesture(turns, float(max(-share, 0.0) * FINGERS))
 
 

@@ -254,7 +254,10 @@ def _hidden(model, o, mesh, points, depth, spacing, random) -> _Scatter:  # type
     n = normal[at] / (np.linalg.norm(normal[at], axis=1, keepdims=True) + 1e-15)
     cosine = np.abs((n * X).sum(1)) / np.linalg.norm(X, axis=1)
     shell = sheet[candidates[at]]
-    behind = np.array([s.behind for s in mesh.sheets] + [False])[mesh.sheet_of[candidates[at]]]
+    own = mesh.sheet_of[candidates[at]]
+    behind = np.array([s.behind for s in mesh.sheets] + [False])[own]
+    for k, s in enumerate(mesh.sheets):
+        behind[own == k] &= s.alpha[q[own == k, 1], q[own == k, 0]] > SOFT
     keep = ~seen | (cosine < GRAZING) & (mesh.part[candidates[at]] != anatomy.SHELL)
     keep &= ~inside | (o.alpha[q[:, 1], q[:, 0]] >= np.where(shell, CERTAIN, SOFT))
     keep |= behind

@@ -24,7 +24,7 @@ TOUCHING_HANDS, TOUCHING_GUESSES = 0.06, 0.15  # from hand to hand, where both a
 FACE_REACH = 1.08  # how much the face's oval is grown within which a hand is held against it
 WORST_HAND = 0.03  # of the shoulders' width, mean error of the fitted hand
 DEPTH_KEPT = 0.5  # of a free arm's depth before its shoulder
-HAND_BEFORE = 0.03  # m that the hand of a foreshortened arm is put before its elbow
+HAND_BEFORE = 0.06  # m that the hand of a foreshortened arm is put before its elbow
 FLAT = 0.7  # length of the forearm in the picture, of its length in space, under which it points at the viewer
 
 
@@ -114,7 +114,8 @@ def _fitted(model: BodyModel, o: Observation, fit: Fit, body: Body, side: str) -
 
 def _nearer_the_trunk(arm: ArmFit, kind: str) -> ArmFit:
     """The same picture of the arm, but less far before the trunk: then a turn of the torso parts them less, and the
-    hand, whose depth is a guess that comes out too near and too small, gets about its size."""
+    hand, whose depth is a guess that comes out too near and too small, gets about its size. The elbow that a
+    foreshortened hand swings about stays as far behind it as it was."""
     shoulder, elbow, wrist = -arm.points[:, 2]
     if kind == FREE:
         elbow_to, wrist_to = (shoulder + DEPTH_KEPT * (z - shoulder) for z in (elbow, wrist))
@@ -124,7 +125,7 @@ def _nearer_the_trunk(arm: ArmFit, kind: str) -> ArmFit:
     points, places = arm.points.copy(), arm.places.copy()
     points[1] *= of_elbow
     points[2] *= of_hand
-    places[2] *= of_elbow
+    places[2] *= of_elbow if kind == FREE else (wrist_to + max(elbow - wrist, HAND_BEFORE)) / elbow
     places[3:] *= of_hand
     return replace(arm, points=points, places=places, hand=arm.hand * of_hand)
 

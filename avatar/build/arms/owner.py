@@ -17,7 +17,7 @@ from avatar.build.arms.classify import Arm
 from avatar.build.arms.fit import ArmFit
 from avatar.build.kinematics import F64
 from avatar.build.observe import Observation
-from avatar.limbs import FREE
+from avatar.limbs import FORESHORTENED, FREE
 from models.matting import push_pull
 from models.person import FACE_OVAL, LEFT_HIP, LEFT_SHOULDER, RIGHT_HIP, RIGHT_SHOULDER
 
@@ -28,13 +28,21 @@ LABEL = {"left": 2, "right": 3}
 CORE_ARM, CORE_FINGER = 0.0225, 0.008
 NEAR_UPPER, NEAR_FORE, NEAR_FINGER = 0.10, 0.065, 0.018
 SHOULDER = 0.09  # m: radius of the shoulder, over which its joint takes hold of the upper arm
-HAND_HOLD = (0.012, 0.05)  # m from the hand's bones: rigid with the hand up to, still with the trunk from
-SHARED = 0.75  # sway under which a pixel belongs to the trunk as well
-CONTACT = 3  # px beside a cut whose colours may be the other's
+HAND_HOLD = (0.012, 0.05)  # m from the hand's bones: rigid with the hand up to, with the forearm alone from
+FORE_HOLD = (0.018, 0.045)  # likewise, of a foreshortened arm: in full up to, by the forearm's own share from
+SHARED = {FREE: 0.75, FORESHORTENED: 0.3}  # sway under which a pixel belongs to the trunk as well
+FADE = {FREE: (0.03, 0.3), FORESHORTENED: (0.02, 0.15)}  # sway from which an arm shows, and over which it comes
+CONTACT, CAST = 3, 6  # px beside a cut whose colours may be the other's
 BESIDE = 5  # px from the trunk within which arm pixels certainly hide trunk
 
 RADIUS_ARM, RADIUS_HAND = 0.05, 0.02  # m from a bone to the arm's surface
-FOREARM = 0.04  # m: radius of a forearm that points at the viewer
+UPPER_END = 0.9  # of an upper arm beside a foreshortened forearm, that is surely not the forearm
+RADIUS_FORE, HAND_REACH = 0.026, 0.026  # m from their bones
+OFF = 0.05  # m at most that the upper arm's skin tells the elbow to lie beside its bone
+LEAST_SKIN = 30  # px of it that tell
+SHADOWS = 0.15  # of a difference in lightness (0..255) that counts beside one in colour
+NOTCH = 0.2  # m: radius to which an outline that a hand hides a piece of may bend in there
+COARSE = 4  # px to one, where such pieces are looked for
 IN_FRONT = 0.02  # m that a forearm before its upper arm reaches farther in the picture
 
 HAND_BONES = tuple(
@@ -50,7 +58,10 @@ class Region:
     arm: Arm
     mask: NDArray[np.bool_]  # (H, W) its pixels
     sway: NDArray[np.float32]  # (H, W) 0..1: 0 hangs with the trunk, 1 moves with the arm
+    grip: NDArray[np.float32]  # (H, W) 0..sway: with the hand, of a foreshortened arm
     per_metre: F64  # (3,) px at shoulder, elbow, wrist
+    elbow: F64  # (2,) px; of a foreshortened arm in line with the skin that is seen above it
+    skin: NDArray[np.bool_]  # (H, W) that skin of the upper arm, the trunk's
 
     @property
     def fit(self) -> ArmFit:
@@ -70,8 +81,13 @@ def split(o: Observation, moving: list[Arm], body: NDArray[np.bool_]) -> tuple[O
     for arm in moving:
         assert arm.fit is not None
         per_metre = o.camera.focal / -arm.fit.points[:, 2]
-        sway = _sway(o, arm.fit, arm.kind, per_metre)
-        regions.append(Region(arm, label == LABEL[arm.side], sway, per_metre))
+        elbow, skin = arm.fit.pixels[1], np.zeros(label.shape, bool)
+        if arm.kind == FREE:
+            sway = grip = _sway_at_shoulder(o, arm.fit, per_metre)
+        else:
+            elbow, skin = _elbow_below_skin(o, arm, label, per_metre)
+            sway, grip = _sway_at_elbow(o, arm.fit, elbow, per_metre)
+        regions.append(Region(arm, label == LABEL[arm.side], sway, grip, per_metre, elbow, skin))
     return _trunk(o, label, regions, body), regions
 
 
@@ -90,7 +106,8 @@ def owners(o: Observation, moving: list[Arm]) -> NDArray[np.int32]:
     marker[alpha < 0.15] = 4
     sure = ((torso(o) > 0) | (alpha > 0.9)) & (near == 0) & (core == 0)
     marker[sure] = TRUNK
-    arms = (core > 1) & (alpha > 0.3)
+    arms = (core > TRUNK) & (alpha > 0.3)
+    marker[(core == TRUNK) & (alpha > 0.5)] = TRUNK
     marker[arms] = core[arms]
     label = cv2.watershed(cv2.bilateralFilter(o.rgb, 7, 30, 3), marker)
     label = _nearest(np.where(label < 1, 0, label), label < 1)
@@ -116,9 +133,13 @@ def _draw(o: Observation, arm: Arm, near: NDArray, core: NDArray) -> None:
         draw_line(near, elbow, hand[0], 1, 2 * NEAR_FORE * px[1])
         draw_line(core, elbow, hand[0], code, 2 * CORE_ARM * px[1])
     else:
-        middle = (elbow + hand[0]) / 2
-        draw_line(near, middle, hand[0], 1, 2 * NEAR_FORE * px[2])
-        draw_line(core, middle, hand[0], code, 2 * CORE_ARM * px[2])
+        draw_line(near, elbow, hand[0], 1, 2 * NEAR_FORE * px[2])
+        draw_line(core, shoulder, shoulder + UPPER_END * (elbow - shoulder), TRUNK, 2 * RADIUS_ARM * px[0])
+        for a, b in HAND_BONES:  # between it and the upper arm colours decide
+            draw_line(core, hand[a], hand[b], 0, 2 * HAND_REACH * px[2])
+        cv2.fillConvexPoly(core, cv2.convexHull(np.round(hand).astype(np.int32)), 0)
+        draw_line(core, elbow, hand[0], 0, 2 * RADIUS_FORE * px[2])
+        draw_line(core, elbow, hand[0], code, 2 * CORE_ARM * px[2])
     for a, b in HAND_BONES:
         draw_line(near, hand[a], hand[b], 1, 2 * NEAR_FINGER * px[2])
         draw_line(core, hand[a], hand[b], code, 2 * CORE_FINGER * px[2])
@@ -171,34 +192,72 @@ def to_segment(x: NDArray, y: NDArray, a: NDArray, b: NDArray) -> tuple[NDArray,
     return np.hypot(x - a[0] - t * d[0], y - a[1] - t * d[1]), t
 
 
-def _sway(o: Observation, f: ArmFit, kind: str, px: F64) -> NDArray[np.float32]:
-    H, W = o.alpha.shape
-    yy, xx = np.mgrid[0:H, 0:W].astype(np.float32) + 0.5
-    if kind == FREE:
-        shoulder, elbow = f.pixels[:2]
-        way = (elbow - shoulder) / (np.linalg.norm(elbow - shoulder) + 1e-6)
-        radius = SHOULDER * px[0]
-        along = ((xx - shoulder[0]) * way[0] + (yy - shoulder[1]) * way[1]) / radius
-        away = np.hypot(xx - shoulder[0], yy - shoulder[1]) / radius
-        # A raised forearm or hand, too, may lie before the shoulder in the picture.
-        upper = to_segment(xx, yy, shoulder, elbow)[0] / px[0] - RADIUS_ARM
-        lower = to_segment(xx, yy, elbow, f.pixels[2])[0] / px[1] - RADIUS_ARM
-        for a, b in HAND_BONES:
-            lower = np.minimum(lower, to_segment(xx, yy, f.hand_pixels[a], f.hand_pixels[b])[0] / px[2] - RADIUS_HAND)
-        in_front = IN_FRONT * (f.points[2, 2] > f.points[1, 2])  # then what could be either is the forearm
-        other = smoothstep((upper - lower + in_front) / RADIUS_HAND + 0.5)
-        held = np.maximum(smoothstep((along + 0.45) / 1.45), smoothstep((away - 1.2) / 0.6))
-        return np.maximum(held, other).astype(np.float32)
-    bones = np.ones((H, W), np.uint8)
+def _elbow_below_skin(o: Observation, arm: Arm, label: NDArray, px: F64) -> tuple[F64, NDArray[np.bool_]]:
+    """(2,) px: a hidden elbow's keypoint is a guess; skin that is seen of the upper arm says in which line it is. And
+    (H, W) that skin, or of a sleeved arm nothing."""
+    f = arm.fit
+    assert f is not None
+    hand, clothes = (label == LABEL[arm.side]) & (o.alpha > 0.9), (label == TRUNK) & (torso(o) > 0) & ~_head(o)
+    yy, xx = _pixels(o)
+    away, along = to_segment(xx, yy, f.pixels[0], f.pixels[1])
+    beside = (label == TRUNK) & (o.alpha > 0.9) & (along > 0.5) & (away < 2 * RADIUS_ARM * px[0])
+    if not hand.any() or not clothes.any():
+        return f.pixels[1], np.zeros(label.shape, bool)
+    lab = lab_of(o)
+    skin = beside & like(lab, lab[hand], lab[clothes])
+    skin = cv2.morphologyEx(skin.astype(np.uint8), cv2.MORPH_OPEN, np.ones((5, 5))) > 0
+    if skin.sum() < LEAST_SKIN:
+        return f.pixels[1], np.zeros(label.shape, bool)
+    way = (f.pixels[1] - f.pixels[0]) / (np.linalg.norm(f.pixels[1] - f.pixels[0]) + 1e-6)
+    across = np.array([-way[1], way[0]])
+    off = np.median((xx[skin] - f.pixels[1, 0]) * across[0] + (yy[skin] - f.pixels[1, 1]) * across[1])
+    return f.pixels[1] + across * np.clip(off, -OFF * px[1], OFF * px[1]), skin
+
+
+def _head(o: Observation) -> NDArray[np.bool_]:
+    """(H, W) rows above the chin."""
+    return np.broadcast_to(np.arange(o.alpha.shape[0])[:, None] < o.landmarks[:468, 1].max(), o.alpha.shape)
+
+
+def _sway_at_shoulder(o: Observation, f: ArmFit, px: F64) -> NDArray[np.float32]:
+    """Of a free arm: over the shoulder's radius it takes hold of the upper arm."""
+    yy, xx = _pixels(o)
+    shoulder, elbow = f.pixels[:2]
+    way = (elbow - shoulder) / (np.linalg.norm(elbow - shoulder) + 1e-6)
+    radius = SHOULDER * px[0]
+    along = ((xx - shoulder[0]) * way[0] + (yy - shoulder[1]) * way[1]) / radius
+    away = np.hypot(xx - shoulder[0], yy - shoulder[1]) / radius
+    # A raised forearm or hand, too, may lie before the shoulder in the picture.
+    upper = to_segment(xx, yy, shoulder, elbow)[0] / px[0] - RADIUS_ARM
+    lower = to_segment(xx, yy, elbow, f.pixels[2])[0] / px[1] - RADIUS_ARM
+    for a, b in HAND_BONES:
+        lower = np.minimum(lower, to_segment(xx, yy, f.hand_pixels[a], f.hand_pixels[b])[0] / px[2] - RADIUS_HAND)
+    in_front = IN_FRONT * (f.points[2, 2] > f.points[1, 2])  # then what could be either is the forearm
+    other = smoothstep((upper - lower + in_front) / RADIUS_HAND + 0.5)
+    held = np.maximum(smoothstep((along + 0.45) / 1.45), smoothstep((away - 1.2) / 0.6))
+    return np.maximum(held, other).astype(np.float32)
+
+
+def _sway_at_elbow(o: Observation, f: ArmFit, elbow: F64, px: F64) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Of a foreshortened arm: a turning elbow moves each place of the forearm by its share of the way to the wrist, as
+    the lengths that the view hides are in proportion to those in the picture; the hand it moves in full."""
+    bones = np.ones(o.alpha.shape, np.uint8)
     hand = f.hand_pixels
     for a, b in HAND_BONES[1:]:  # not the bone to the thumb's root: that lies at the wrist
         if 0 not in (a, b):
             draw_line(bones, hand[a], hand[b], 0, 1)
     cv2.fillConvexPoly(bones, cv2.convexHull(np.round(hand[list(PALM)]).astype(np.int32)), 0)
     away = cv2.distanceTransform(bones, cv2.DIST_L2, 5) / px[2]
-    low, high = HAND_HOLD
-    toward = np.clip(1 - (away - low) / (high - low), 0, 1)
-    return smoothstep(toward).astype(np.float32)
+    near = lambda low, high: smoothstep(np.clip(1 - (away - low) / (high - low), 0, 1))  # noqa: E731
+    yy, xx = _pixels(o)
+    along = to_segment(xx, yy, elbow, hand[0])[1]
+    sway = np.maximum(along, near(*FORE_HOLD))
+    return sway.astype(np.float32), np.minimum(near(*HAND_HOLD), sway).astype(np.float32)
+
+
+def _pixels(o: Observation) -> NDArray[np.float32]:
+    """(2, H, W): y and x of the pixels' centres."""
+    return np.mgrid[0 : o.alpha.shape[0], 0 : o.alpha.shape[1]].astype(np.float32) + 0.5
 
 
 def _trunk(o: Observation, label: NDArray, regions: list[Region], body: NDArray[np.bool_]) -> Observation:
@@ -208,16 +267,21 @@ def _trunk(o: Observation, label: NDArray, regions: list[Region], body: NDArray[
     shared = np.zeros(alpha.shape, bool)
     for r in regions:
         close = _reach(o, r)
-        shared |= r.mask & (r.sway < SHARED) & close
-    hands, forearms = _forearms(o, regions)
-    fill = _hidden_trunk(trunk, arms, body | forearms, hands) | shared
+        shared |= r.mask & (r.sway < SHARED[r.arm.kind]) & close
+    flank = trunk.copy()  # without bare upper arms, which do not go on beside themselves
+    for r in regions:
+        flank &= ~r.skin
+    fill = _hidden_trunk(trunk, flank, body, regions) | shared
     soft = cv2.GaussianBlur((fill & arms | trunk).astype(np.float32), (0, 0), 1.2)
     inner = np.where(shared, alpha, np.clip(1.6 * soft, 0, 1))
     new = np.where(arms, np.where(fill, inner, np.clip(2 * soft - 0.6, 0, 1) * np.minimum(alpha, 1)), alpha)
     cut = arms & ~shared
-    beside = distance_transform_edt(~cut) < CONTACT
+    beside = distance_transform_edt(~cut) < CAST
     known = ((trunk & (alpha > 0.9)) & ~beside) | (shared & (alpha > 0.9))
-    far = push_pull(o.foreground, known.astype(np.float32))
+    far = push_pull(o.foreground, (known & (flank | shared)).astype(np.float32))
+    if (bare := trunk & ~flank).any():  # which goes on only a little way
+        near = smoothstep(2 - distance_transform_edt(~bare) / BESIDE)[..., None]
+        far += near * (push_pull(o.foreground, known.astype(np.float32)) - far)
     foreground = np.where(cut[..., None], far, o.foreground)
     return replace(o, alpha=new.astype(np.float32), foreground=foreground.astype(np.float32))
 
@@ -239,21 +303,41 @@ def between(trunk: NDArray, axis: int) -> NDArray[np.bool_]:
     return np.asarray(first & last)
 
 
-def _forearms(o: Observation, regions: list[Region]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """(H, W) hands of foreshortened arms, and the forearms behind them, which stay with the trunk."""
-    hands, tubes = np.zeros(o.alpha.shape, bool), np.zeros(o.alpha.shape, np.uint8)
+def like(lab: NDArray, these: NDArray, those: NDArray) -> NDArray[np.bool_]:
+    """(...) which colours are nearer to the median of these (n, 3) than to that of those (m, 3)."""
+    a, b = (np.linalg.norm(lab - np.median(c, 0), axis=-1) for c in (these, those))
+    return np.asarray(a < b)
+
+
+def lab_of(o: Observation) -> NDArray[np.float32]:
+    """(H, W, 3) CIE Lab of the smoothed photo; lightness, which shadows change, counts less."""
+    lab = cv2.cvtColor(cv2.GaussianBlur(o.rgb, (0, 0), 1.5), cv2.COLOR_RGB2LAB).astype(np.float32)
+    return lab * np.array([SHADOWS, 1, 1], np.float32)
+
+
+def _hidden_trunk(trunk: NDArray, flank: NDArray, body: NDArray, regions: list[Region]) -> NDArray[np.bool_]:
+    """Arm pixels behind which there is trunk: the fitted body, or trunk on both sides in their row, or very near.
+    Behind foreshortened arms that is the flank, without upper arms, and where its outline goes on straight."""
+    arms, fill = np.zeros(trunk.shape, bool), np.zeros(trunk.shape, bool)
     for r in regions:
-        if r.arm.kind != FREE:
-            hands |= r.mask
-            draw_line(tubes, r.fit.pixels[1], r.fit.pixels[2], 1, 2 * FOREARM * r.per_metre[2])
-    return hands, hands & (tubes > 0)
-
-
-def _hidden_trunk(trunk: NDArray, arms: NDArray, body: NDArray, before: NDArray) -> NDArray[np.bool_]:
-    """Arm pixels behind which there is trunk: the fitted body, or trunk on both sides in their row, or very near;
-    for hands that lie `before` it, also trunk on both sides in their column."""
-    fill = arms & (between(trunk, 1) | between(trunk, 0) & before | body | (distance_transform_edt(~trunk) < BESIDE))
+        arms |= r.mask
+        if r.arm.kind == FREE:
+            fill |= r.mask & (between(trunk, 1) | (distance_transform_edt(~trunk) < BESIDE))
+        else:
+            fill |= r.mask & (between(flank, 1) | _without_notches(flank, NOTCH * r.per_metre[0]))
+            fill |= r.mask & (distance_transform_edt(~trunk) < BESIDE)
+    fill |= arms & body
     r = 6 if min(trunk.shape) > 300 else 3
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * r + 1, 2 * r + 1))
     together = cv2.morphologyEx((fill | trunk).astype(np.uint8), cv2.MORPH_OPEN, disc)
     return np.asarray((cv2.GaussianBlur(together.astype(np.float32), (0, 0), 4) > 0.5) & arms)
+
+
+def _without_notches(mask: NDArray[np.bool_], radius: float) -> NDArray[np.bool_]:
+    """The mask closed by a disc; beyond the picture it goes on as at the border."""
+    small = cv2.resize(mask.astype(np.uint8), None, fx=1 / COARSE, fy=1 / COARSE, interpolation=cv2.INTER_AREA)
+    r = max(round(radius / COARSE), 1)
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * r + 1, 2 * r + 1))
+    around = cv2.copyMakeBorder(small, r, r, r, r, cv2.BORDER_REPLICATE)
+    closed = cv2.morphologyEx(around, cv2.MORPH_CLOSE, disc)[r:-r, r:-r]
+    return np.asarray(cv2.resize(closed, mask.shape[::-1], interpolation=cv2.INTER_LINEAR) > 0)

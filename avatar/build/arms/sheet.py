@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 
 from avatar.build.arms.fit import FINGERS
-from avatar.build.arms.owner import Region, smoothstep, to_segment
+from avatar.build.arms.owner import FADE, Region, smoothstep, to_segment
 from avatar.build.kinematics import F64
 from avatar.build.observe import Observation
-from avatar.limbs import FREE
+from avatar.limbs import FORESHORTENED, FREE
 from models.matting import push_pull
 from models.motion import JOINT
 
@@ -32,7 +32,7 @@ BULGE_ARM, BULGE_PALM, BULGE_FINGER = 0.045, 0.016, 0.010  # m at most
 SLOPE, LIFTED = 1.5, 24  # m of depth a metre across, at most; px over which what is deeper is lifted for that
 STUB = 0.02  # m behind the wrist that a foreshortened forearm's far end lies
 IN_FRONT = 0.004  # m before the bones
-CLEAR = 0.012  # m that an arm keeps before the trunk it hides
+CLEAR = {FREE: 0.012, FORESHORTENED: 0.045}  # m that an arm keeps before the trunk it hides
 STEEP = 0.25  # cosine to the view under which a sheet's triangle bridges two depths and may hide nothing
 SOLID = 0.6  # alpha of all corners from which a triangle may hide what is behind it
 TRUNK_JOINT = JOINT["spine3"]
@@ -45,6 +45,13 @@ _CAP = np.array([BULGE_ARM, BULGE_PALM, BULGE_FINGER])
 BLUR_WEIGHT = 0.009  # m
 UPPER_ARM = 0.05  # m from the bone to the surface
 LEAST_HIDDEN = 0.1  # of the upper arm's pixels that must be hidden, and that must be seen, to complete it
+RADIUS_TUBE = 0.032  # m, of a completed forearm
+SWEEP = 0.12  # m that the upper arm goes on in its own direction
+EVEN = 0.02  # m over which its depth is evened out
+ROUND_SHADE = 0.1  # how much darker the completed forearm is at its sides
+UNDER = 0.04  # m that it lies under the hand, whose fingers bend towards it
+WITHIN, ROUND_PX = 7, 2.0  # px across that its outline is drawn in by, px over which it is rounded
+SLEEVE = 0.8  # of the way to the wrist, where it still looks as it does behind
 BEHIND = 0.008  # m
 APART = 12.0  # in CIE Lab, from which sleeve and skin can be told apart
 CLOTH_PUSH = 0.06  # m that cloth is kept from hand and bare forearm
@@ -86,9 +93,8 @@ def build(o: Observation, region: Region, behind: NDArray) -> list[Sheet]:
     hides = np.where(_hold(region) > 0.99, alpha, 0)  # where the arm fades into the trunk it hides nothing
     vertices, faces, vertex_weights, solid = _mesh(o, grid, near, b, depth, weights, alpha, hides)
     sheets = [Sheet(vertices, faces, vertex_weights, solid, alpha, _continued(o, region.mask))]
-    if region.arm.kind == FREE:
-        sheets += _upper_arm_behind(o, region, grid, near, b, depth)
-    return sheets
+    completed = _upper_arm_behind if region.arm.kind == FREE else _forearm_behind
+    return sheets + completed(o, region, grid, near, b, depth, behind)
 
 
 def _continued(o: Observation, own: NDArray[np.bool_]) -> F32:
@@ -98,7 +104,7 @@ def _continued(o: Observation, own: NDArray[np.bool_]) -> F32:
     return np.where(core[..., None], o.foreground, filled).astype(np.float32)
 
 
-def _upper_arm_behind(o, region, grid, near, b, depth):  # type: ignore[no-untyped-def]
+def _upper_arm_behind(o, region, grid, near, b, depth, _):  # type: ignore[no-untyped-def]
     """Of a folded arm the upper arm under forearm and hand, which an opening elbow shows -> one sheet, or none."""
     capsule = (near.distance[0] < UPPER_ARM * b.per_metre[0]) & (near.along[0] > 0) & (near.along[0] < 1) & grid.mask
     capsule &= grid.padded(region.sway) > 0.9
@@ -108,14 +114,71 @@ def _upper_arm_behind(o, region, grid, near, b, depth):  # type: ignore[no-untyp
     weights = np.zeros((*depth.shape, 55), np.float32)
     weights[..., b.joint[0]] = 1
     alpha = grid.unpadded(cv2.GaussianBlur(capsule.astype(np.float32), (0, 0), 0.8)) * o.alpha
-    alone = _Near.__new__(_Near)  # one bone, nothing to part
-    alone.best, alone.along = np.zeros_like(near.best), near.along
-    alone.kind, alone.finger = np.zeros_like(near.best), np.zeros_like(near.best)
-    mesh = _mesh(o, grid, alone, b, depth + BEHIND, weights, alpha, alpha)
+    mesh = _mesh(o, grid, _alone(near), b, depth + BEHIND, weights, alpha, alpha)
     vertices, faces, weight, solid = mesh
     elbow = (near.best == 1) & (near.along[1] < CROOK) & grid.mask  # a sleeve that ends above it ends on skin
     continued = _continued(o, grid.unpadded(own | elbow))
     return [Sheet(vertices, faces, weight, solid, alpha.astype(np.float32), continued, behind=True)]
+
+
+def _forearm_behind(o, region, grid, near, b, depth, behind):  # type: ignore[no-untyped-def]
+    """Of a foreshortened arm what hand and forearm hide of it: from the upper arm, which stays, over the elbow to the
+    wrist, with which its end goes -> one sheet, or none."""
+    f, px = region.fit, region.per_metre
+    to_fore, along = to_segment(grid.x, grid.y, region.elbow, f.hand_pixels[0])
+    across = to_fore / (RADIUS_TUBE * px[1])
+    upper = _swept(region.skin, region.elbow - f.pixels[0], px[1])
+    tube = (across < 1) | grid.padded(upper)
+    inside = cv2.erode((o.alpha > 0.9).astype(np.uint8), np.ones((5, 5)), borderValue=1) > 0
+    hidden = tube & grid.padded(inside & region.mask & (_hold(region) > 0.99))
+    hidden = cv2.erode(hidden.astype(np.uint8), np.ones((WITHIN, WITHIN)))
+    hidden = cv2.GaussianBlur(hidden.astype(np.float32), (0, 0), ROUND_PX) > 0.5
+    if not hidden.any():
+        return []
+    weights = np.zeros((*depth.shape, 55), np.float32)
+    weights[..., b.joint[0]] = along
+    weights[..., TRUNK_JOINT] = 1 - along
+    alpha = grid.unpadded(cv2.GaussianBlur(hidden.astype(np.float32), (0, 0), 0.8)) * o.alpha
+    trunk = grid.padded(behind)
+    even, sigma = hidden.astype(np.float32), EVEN * float(px[1])
+    flat = cv2.GaussianBlur(depth * even, (0, 0), sigma) / np.maximum(cv2.GaussianBlur(even, (0, 0), sigma), 1e-3)
+    deep = np.where(even > 0, flat, depth) + UNDER
+    deep = np.maximum(np.where(np.isfinite(trunk), np.minimum(deep, trunk - BEHIND), deep), depth + BEHIND)
+    vertices, faces, weight, solid = _mesh(o, grid, _alone(near), b, deep, weights, alpha, alpha)
+    colours = _continued(o, _of_forearm(o, region, grid.unpadded(across < 1)))
+    colours *= 1 - ROUND_SHADE * grid.unpadded(np.minimum(across, 1) ** 2)[..., None]
+    return [Sheet(vertices, faces, weight, solid, alpha.astype(np.float32), colours, behind=True)]
+
+
+def _swept(mask: NDArray[np.bool_], way: F64, px: float) -> NDArray[np.bool_]:
+    """(H, W) the mask and where it gets to when it moves by SWEEP m along a way (2,) px."""
+    out, length = mask.astype(np.uint8), SWEEP * px
+    way = way / (np.linalg.norm(way) + 1e-6)
+    step = 1.0
+    while step < length:  # each time twice as far
+        by = min(step, length - step)
+        matrix = np.array([[1, 0, by * way[0]], [0, 1, by * way[1]]])
+        out |= cv2.warpAffine(out, matrix, out.shape[::-1], flags=cv2.INTER_NEAREST)
+        step += by
+    return out > 0
+
+
+def _of_forearm(o: Observation, region: Region, tube: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """(H, W) pixels that look as the hidden part of a foreshortened arm does: a bare arm's skin, or its sleeve."""
+    hand = region.mask & (region.grip > 0.99) & (o.alpha > 0.9)
+    seen = region.mask & (region.grip < 0.3) & (o.alpha > 0.9)
+    if region.skin.any():
+        return region.skin | seen & (region.sway < SLEEVE)
+    seen |= tube & ~region.mask & (o.alpha > 0.9)
+    return seen if seen.sum() > LEAST_HIDDEN * tube.sum() else hand
+
+
+def _alone(near: _Near) -> _Near:
+    """As if there were one bone: nothing to part."""
+    alone = _Near.__new__(_Near)
+    alone.best, alone.along = np.zeros_like(near.best), near.along
+    alone.kind, alone.finger = np.zeros_like(near.best), np.zeros_like(near.best)
+    return alone
 
 
 class _Grid:
@@ -155,7 +218,7 @@ def _bones(region: Region) -> _Bones:
     rows = []
     if free:
         rows.append((JOINT[f"{side}_shoulder"], _ARM, 0, 0, f.pixels[0], f.pixels[1], z[0], z[1], px[0]))
-    # A forearm towards the viewer keeps still: at its true depth a few pixels of it would bridge its whole length.
+    # A forearm towards the viewer is flat: at its true depth a few pixels of it would bridge its whole length.
     rows.append((elbow, _ARM, 0, 0, f.pixels[1], h[0], z[1] if free else z[2] + STUB, z[2], px[1]))
     rows += [(wrist, _PALM, 0, 0, h[0], h[root], hz[0], hz[root], px[2]) for root in (5, 9, 13, 17, 1)]
     for i, name in enumerate(FINGERS):
@@ -233,7 +296,8 @@ def _depth(region: Region, grid: _Grid, b: _Bones, near: _Near, behind: NDArray)
     bulge = np.sqrt(np.maximum(inside * (2 * cap - inside), 0)) / px
     z = z - cv2.GaussianBlur(bulge, (0, 0), 1.5) - IN_FRONT
     hidden = grid.padded(behind)
-    excess = np.where(grid.mask & np.isfinite(hidden), z - (np.where(np.isfinite(hidden), hidden, 0) - CLEAR), 0)
+    nearest = np.where(np.isfinite(hidden), hidden, 0) - CLEAR[region.arm.kind]
+    excess = np.where(grid.mask & np.isfinite(hidden), z - nearest, 0)
     excess = np.maximum(excess, 0) * smoothstep((grid.padded(region.sway) - 0.4) / 0.5)
     r = round(0.01 * float(region.per_metre.max())) | 1
     z = z - cv2.GaussianBlur(cv2.dilate(excess, np.ones((r, r))), (0, 0), r / 2)
@@ -277,12 +341,14 @@ def _weights(region: Region, grid: _Grid, b: _Bones, near: _Near) -> F32:
         held = out[..., shoulder] * (1 - sway)
         out[..., shoulder] -= held
         out[..., TRUNK_JOINT] += held
-    else:  # hand and wrist as one, fading into the forearm, which keeps still
+    else:  # hand and wrist as one, fading into the forearm, and that into the trunk
         elbow, wrist = (JOINT[f"{region.arm.side}_{n}"] for n in ("elbow", "wrist"))
+        grip = grid.padded(region.grip)
         out[..., wrist] += out[..., elbow]
         out[..., elbow] = 0
-        out *= sway[..., None]
-        out[..., elbow] = 1 - sway
+        out *= grip[..., None]
+        out[..., elbow] = sway - grip
+        out[..., TRUNK_JOINT] = 1 - sway
     return out / np.maximum(out.sum(-1, keepdims=True), 1e-6)
 
 
@@ -294,7 +360,8 @@ def _alpha(o: Observation, region: Region) -> F32:
 
 def _hold(region: Region) -> F32:
     """(H, W) 0 where the arm is left to the trunk, 1 where it is its own."""
-    return smoothstep((region.sway - 0.03) / 0.3).astype(np.float32)
+    start, over = FADE[region.arm.kind]
+    return smoothstep((region.sway - start) / over).astype(np.float32)
 
 
 def _corners(image: NDArray) -> NDArray:
