@@ -29,6 +29,7 @@ from models.motion import RIGHT_EYE as RIGHT_EYE_JOINT
 
 RIDGE_SEEN, RIDGE_UNDERLAY, RIDGE_HIDDEN, RIDGE_FRINGE = 0.02, 0.1, 1.0, 80.0  # towards the first colour
 THROUGH = 0.03  # of a moving arm's matte from which what lies below it is mixed with it
+DOUBT_BELOW = 0.15
 RIDGE_DOUBTED = 0.4  # where the photo shows the Gaussian's neighbour
 RIDGE_EDGE = 6.0  # how much more where the matte is half transparent: there the background's share is uncertain
 RIDGE_OUTLINE = 5.0  # how much more at the outline of a surface that turns inwards: it must not keep a rim
@@ -90,7 +91,7 @@ def first_colours(model: BodyModel, o: Observation, mesh: UnionMesh, seeds: Seed
         on = mesh.sheet_of[seeds.face] == k
         colour[on] = sample(arm.foreground, seeds.pixel[on])
         below = (part != anatomy.ARM) & (sample(arm.alpha[..., None], seeds.pixel)[:, 0] > THROUGH)
-        doubt[below] = 1  # mixed with the arm's own it could take any colour
+        doubt[below] = DOUBT_BELOW  # mixed with the arm's own it could take any colour
     return colour.clip(0, 1), doubt
 
 

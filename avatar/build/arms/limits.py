@@ -23,7 +23,7 @@ MOST = {
 }  # fmt: skip
 MOST_CURL = {FREE: (-0.4, 0.4), FORESHORTENED: (-0.15, 0.3)}  # rad that each finger joint stretches and bends
 ALLOWED = Tear(bare=0.002, stretched=0.004, folded=0.035)
-ALLOWED_HAND = Tear(bare=0.002, stretched=0.004, folded=0.0007)  # of foreshortened ones, whose fingers soon shred
+ALLOWED_HAND = Tear(bare=0.002, stretched=0.004, folded=0.002)  # of a foreshortened hand's fingers, which soon shred
 SHARES = (1.0, 0.85, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2)  # of the most, tried in turn; nothing where all tear
 TOGETHER = 0.85  # factor on all of an arm's limits while their combinations tear
 LEAST = 0.15  # share of the most below which an arm is left still
@@ -52,7 +52,8 @@ def _of_arm(rig: Rig, limbs: Limbs, gauge: TearGauge, side: str) -> Limits:
 
     def tears(gesture: Gesture) -> bool:
         state = rig.state(limbs.motion(0.0, {side: gesture}), absolute=True)  # whatever the avatar's limits
-        return not gauge(state).within(ALLOWED if limbs.kind[side] == FREE else ALLOWED_HAND)
+        fragile = limbs.kind[side] == FORESHORTENED and gesture.fingers
+        return not gauge(state).within(ALLOWED_HAND if fragile else ALLOWED)
 
     for name in ARM_JOINTS:
         for axis in range(3):

@@ -327,8 +327,8 @@ def _hidden_trunk(trunk: NDArray, flank: NDArray, body: NDArray, regions: list[R
             fill |= r.mask & (between(flank, 1) | _without_notches(flank, NOTCH * r.per_metre[0]))
             fill |= r.mask & (distance_transform_edt(~trunk) < BESIDE)
     fill |= arms & body
-    r = 6 if min(trunk.shape) > 300 else 3
-    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * r + 1, 2 * r + 1))
+    size = 13 if min(trunk.shape) > 300 else 7
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
     together = cv2.morphologyEx((fill | trunk).astype(np.uint8), cv2.MORPH_OPEN, disc)
     return np.asarray((cv2.GaussianBlur(together.astype(np.float32), (0, 0), 4) > 0.5) & arms)
 

@@ -158,7 +158,7 @@ def _swept(mask: NDArray[np.bool_], way: F64, px: float) -> NDArray[np.bool_]:
     while step < length:  # each time twice as far
         by = min(step, length - step)
         matrix = np.array([[1, 0, by * way[0]], [0, 1, by * way[1]]])
-        out |= cv2.warpAffine(out, matrix, out.shape[::-1], flags=cv2.INTER_NEAREST)
+        out = np.maximum(out, cv2.warpAffine(out, matrix, out.shape[::-1], flags=cv2.INTER_NEAREST))
         step += by
     return out > 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from unittest import mock
@@ -27,6 +28,11 @@ RAISED = {  # the left forearm up, in the picture's plane
     "left_elbow": np.array([0, -2.3, 0]),
     "left_wrist": np.array([0.2, 0, 0]),
 }
+TOWARDS = {  # the left forearm at the viewer
+    "left_shoulder": np.array([0, 0.1, -1.15]),
+    "left_elbow": np.array([0, -1.5, 0]),
+    "left_wrist": np.zeros(3),
+}
 HIDDEN = 0.1  # visibility of what is not seen
 
 
@@ -39,9 +45,10 @@ class Scene:
     arm: NDArray[np.bool_]  # (H, W) the raised arm's pixels, from the elbow on
 
 
-def scene() -> Scene:
+def scene(arm: Mapping[str, NDArray[np.float64]] = RAISED) -> Scene:
+    """arm: rotations of the left arm's joints."""
     human = Human(SEED, SIDE)
-    for name, turn in RAISED.items():
+    for name, turn in arm.items():
         human.pose[JOINT[name]] = turn
     human.translation = human.translation - [0.08, 0, 0]
     studio = Studio(human)

@@ -22,7 +22,7 @@ from avatar.rig import Rig
 from models import body
 from models.motion import JOINT
 from models.person import Body, Hand
-from tests.avatar.build.made_up import SIDE, Scene, built, observed, scene
+from tests.avatar.build.made_up import SIDE, TOWARDS, Scene, built, observed, scene
 from tests.conftest import shared_file
 
 MODEL = body.load()
@@ -261,6 +261,63 @@ def test_sheets_cover_their_region_and_nothing_is_edge_on(
     assert drawn[inside].mean() > 0.99
     np.testing.assert_allclose(front.weights.sum(1), 1, atol=1e-9)
     assert ((front.weights > 0).sum(1) <= 4).all()
+
+
+# ---- a forearm that points at the viewer ----------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def pointing() -> tuple[Plan, Avatar]:
+    o = observed(scene(TOWARDS))
+    f = fit.fit(MODEL, o.camera, o.face, o.person.body)
+    return planning.plan(MODEL, o, f, refine.refine(MODEL, f, o.landmarks, o.alpha)), built(o, 45_000)
+
+
+def test_a_pointing_forearm_moves_as_its_hidden_length_would(pointing: tuple[Plan, Avatar]) -> None:
+    """The hand of a forearm that shows next to nothing of its length rises by the sine of that length."""
+    plan, avatar = pointing
+    assert avatar.arms["left"] == FORESHORTENED
+    low, high = np.degrees(avatar.limits["left_elbow"][0])
+    assert low <= -2.5 and high >= 2.5
+    limbs, rig = Limbs(avatar), Rig(avatar)
+    palm = _of_hand(avatar)
+    was = avatar.camera.project(rig.vertices(avatar.photo))[palm, 1].mean()
+    up = rig.state(limbs.motion(0.0, {"left": Gesture({"elbow": (np.radians(-2.5), 0.0, 0.0)})}), absolute=True)
+    rise = was - avatar.camera.project(rig.vertices(up))[palm, 1].mean()
+    region = plan.regions[0]
+    elbow, wrist = region.fit.places[2:4]
+    hidden = wrist[2] - elbow[2]
+    assert 0.2 < hidden < 0.32  # m: a forearm
+    before = 0.2  # m that the sheet lies before the wrist: fingers that point at the viewer, clear of the sleeve
+    arc = rise / region.per_metre[2] / np.sin(np.radians(2.5))
+    assert 0.8 * hidden < arc < hidden + before
+
+
+def _of_hand(avatar: Avatar) -> np.ndarray:
+    """Vertices that the left hand moves."""
+    mesh = avatar.mesh
+    hand = [JOINT["left_wrist"], *range(25, 40)]
+    return np.flatnonzero(np.where(np.isin(mesh.joint_index, hand), mesh.joint_weight, 0).sum(1) > 0.9)
+
+
+def test_what_a_pointing_forearm_hides_is_completed(pointing: tuple[Plan, Avatar]) -> None:
+    plan, avatar = pointing
+    region = plan.regions[0]
+    front, *behind = plan.sheets(np.full(plan.photo.alpha.shape, np.inf))
+    assert len(behind) == 1 and behind[0].behind
+    assert not (behind[0].alpha[~region.mask] > 0.5).any()  # at rest nothing of it shows
+    assert behind[0].vertices[:, 2].max() < front.vertices[:, 2].max()
+    share = behind[0].weights[:, JOINT["left_elbow"]]
+    assert share.min() < 0.1 and share.max() > 0.9  # from the upper arm to the hand
+    assert avatar.quality["rest_psnr"] > 33
+
+
+def test_a_pointing_forearm_tears_nothing(pointing: tuple[Plan, Avatar]) -> None:
+    avatar = pointing[1]
+    limbs, rig, gauge = Limbs(avatar), Rig(avatar), TearGauge(avatar)
+    for ends in limits.corners({j: limbs.range("left", j) for j in ("elbow", "wrist")}, np.zeros(2)):
+        assert gauge(rig.state(limbs.motion(0.0, {"left": ends}), absolute=True)).within(limits.ALLOWED)
+    gauge.close()
 
 
 @pytest.mark.parametrize(
