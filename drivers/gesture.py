@@ -29,7 +29,8 @@ REACH = 0.75  # share of an arm's range that a held shape takes at most
 FAINT = 0.25  # share of a phrase's other hand
 FINGERS = ("index", "middle", "ring", "pinky")
 
-FREE, FORESHORTENED = "free", "foreshortened"  # an arm that moves wholly, one of which wrist and fingers do
+FREE, FORESHORTENED = "free", "foreshortened"  # an arm that moves wholly, one of which all from the elbow on does
+AT_FACE = "at the face"  # one of which wrist and fingers do
 
 
 @dataclass(frozen=True)
@@ -79,9 +80,14 @@ _BEAT_POSES = {name: s.pose() for name, s in BEATS.items()}
 _LEFT = [j for j, name in enumerate(JOINTS) if name.startswith("left_") and (j >= 25 or 16 <= j <= 21)]
 _RIGHT = [JOINT[JOINTS[j].replace("left_", "right_")] for j in _LEFT]
 _NOTHING = np.zeros(N_JOINTS, np.float32)
+_ELBOW, _WRIST, _HAND = 0.25, 0.35, 0.8
 _SHARES = {  # of a gesture that each joint makes
     FREE: np.ones(N_JOINTS, np.float32),
-    FORESHORTENED: np.array([0.35 * ("wrist" in n) + 0.8 * (j >= 25) for j, n in enumerate(JOINTS)], np.float32),
+    FORESHORTENED: np.array(
+        [_ELBOW * ("elbow" in n) + _WRIST * ("wrist" in n) + _HAND * (j >= 25) for j, n in enumerate(JOINTS)],
+        np.float32,
+    ),
+    AT_FACE: np.array([_WRIST * ("wrist" in n) + _HAND * (j >= 25) for j, n in enumerate(JOINTS)], np.float32),
 }
 _MIRROR = np.array([1, -1, -1], np.float32)
 
@@ -91,14 +97,14 @@ class Arms:
     """What a driver knows about an avatar's arms."""
 
     rest: F32  # (55, 3) where arms and hands rest, absolute
-    left: str = ""  # FREE or FORESHORTENED; with any other word it does not move
+    left: str = ""  # FREE, FORESHORTENED or AT_FACE; with any other word it does not move
     right: str = ""
     axes: NDArray[np.float64] | None = None  # (55, 3, 3) of each joint: its parent's frame -> the axes of `range`
     range: NDArray[np.float64] | None = None  # (55, 3, 2) rad, lowest and highest turn from rest; None: any
 
     @property
     def move(self) -> bool:
-        return bool({self.left, self.right} & {FREE, FORESHORTENED})
+        return bool({self.left, self.right} & set(_SHARES))
 
 
 class Gesture:

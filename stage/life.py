@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from drivers import mood
 from drivers.attention import Attention
-from drivers.gesture import FORESHORTENED, FREE, Arms, Gesture, RecordedGestures
+from drivers.gesture import AT_FACE, FREE, Arms, Gesture, RecordedGestures
 from drivers.gesture_model import GestureModel
 from drivers.gesture_style import style as style_of
 from drivers.idle import Idle, Style
@@ -27,7 +27,7 @@ THINKS_AFTER = 0.25  # s that an answer may take before the eyes leave for it
 LISTENS_AFTER = 1.2  # s of a quiet microphone after which its speaker listens
 LISTENS_ON = 6.0  # s that one who was interrupted listens
 MOOD_LEAD, MOOD_AFTER = 0.25, 0.7  # s that a text's mood comes before its sentence, and stays after the last
-AT_FACE = 0.22  # m from a joint of the hand to the head's or an eye's
+NEAR_FACE = 0.22  # m from a joint of the hand to the head's or an eye's
 USUAL = 1.0
 
 
@@ -45,11 +45,11 @@ def arms_of(avatar: Avatar) -> Arms:
 def _kind(avatar: Avatar, kind: str, side: str) -> str:
     """A beat of an arm whose hand is at the face would cover it, or go through it."""
     near = at_face(avatar.photo.pose, avatar.mesh.joints, avatar.mesh.parents, side)
-    return FORESHORTENED if kind == FREE and near else kind
+    return AT_FACE if kind == FREE and near else kind
 
 
 def at_face(pose: NDArray, joints: NDArray, parents: NDArray, side: str) -> bool:
-    """Is a hand within AT_FACE of the face, in a pose (55, 3) of joints at rest (55, 3) m?"""
+    """Is a hand within NEAR_FACE of the face, in a pose (55, 3) of joints at rest (55, 3) m?"""
     rest, turns, place = joints.astype(np.float64), matrix_from_axis_angle(pose), np.zeros((N_JOINTS, 3))
     for j, parent in enumerate(parents):
         if parent >= 0:
@@ -57,7 +57,7 @@ def at_face(pose: NDArray, joints: NDArray, parents: NDArray, side: str) -> bool
             place[j] = place[parent] + turns[parent] @ (rest[j] - rest[parent])
     hand = [j for j, name in enumerate(JOINTS) if name.startswith(side) and (j >= 25 or "wrist" in name)]
     face = place[[HEAD, LEFT_EYE, RIGHT_EYE]]
-    return bool(np.linalg.norm(place[hand][:, None] - face[None], axis=2).min() < AT_FACE)
+    return bool(np.linalg.norm(place[hand][:, None] - face[None], axis=2).min() < NEAR_FACE)
 
 
 class Life:

@@ -14,6 +14,7 @@ from drivers.gesture import (
     _LEFT,
     _MIRROR,
     _RIGHT,
+    AT_FACE,
     BEATS,
     FORESHORTENED,
     FREE,
@@ -105,10 +106,12 @@ def test_an_arm_that_is_not_free_does_not_move(kinds, still):
     assert moved.weight[GROUP["arms"]] == 1
 
 
-def test_a_foreshortened_arm_moves_wrist_and_fingers_a_little():
+@pytest.mark.parametrize(("kind", "elbow"), [(FORESHORTENED, (0.5, 8)), (AT_FACE, (-1, 0.1))])
+def test_a_foreshortened_arm_moves_a_little_from_the_elbow_on_one_at_the_face_from_the_wrist(kind, elbow):
     voice = heard(syllables([1.0, 1.7, 2.4], 5.0))
-    turned = angles(Gesture(Arms(rest(BENT), FORESHORTENED, FORESHORTENED), voice, 5), np.arange(1, 4, 0.05))
-    assert turned[:, [JOINT[f"{s}_{j}"] for s in ("left", "right") for j in ("shoulder", "elbow")]].max() < 0.1
+    turned = angles(Gesture(Arms(rest(BENT), kind, kind), voice, 5), np.arange(1, 4, 0.05))
+    most = {j: turned[:, [JOINT[f"{s}_{j}"] for s in ("left", "right")]].max() for j in ("shoulder", "elbow")}
+    assert most["shoulder"] < 0.1 and elbow[0] < most["elbow"] < elbow[1]
     assert 1 < turned[:, [JOINT["left_wrist"], JOINT["right_wrist"]]].max() < 9
 
 
