@@ -40,6 +40,7 @@ AWAY = (0.0, 45.0, -40.0)  # mm left, up, forward, into the skull: in a photo th
 LEAST_GAP = 0.025  # of the face's width between lips that may show teeth
 LEAST_TEETH = 0.1  # of the mouth's inside that must look like teeth
 LIGHTER, LESS_RED = 5.0, 5.0  # CIE Lab: teeth against the lips
+AROUND = 0.06  # of the face's width, the ring of skin about the lips
 IN_SHADOW, LESS_RED_IN_SHADOW = 0.75, 12.0  # of the lips' lightness; CIE Lab
 GUM = np.array([0.62, 0.33, 0.31])  # in light that shows white as 1
 ENAMEL = np.array([0.93, 0.89, 0.82])
@@ -82,6 +83,9 @@ def teeth(model: BodyModel, o: Observation, rest: F64, posed: F64) -> Teeth | No
         upper, lower = (replace(r, points=r.points + skull @ away, away=away) for r in (upper, lower))
         return Teeth(upper, lower, None)
     upper = replace(upper, points=upper.points + _to_the_photos_edge(o, upper, up, shown) * up)
+    jaw, _ = _rigid(rest[a.of_part(anatomy.LOWER_TEETH)], posed[a.of_part(anatomy.LOWER_TEETH)])
+    up = jaw[:, 1] * mm
+    lower = replace(lower, points=lower.points + _to_the_photos_edge(o, lower, up, shown) * up)
     return Teeth(upper, lower, shown)
 
 
@@ -151,10 +155,18 @@ def teeth_pixels(o: Observation) -> NDArray[np.float32] | None:
     less_red, lighter = lip[1] - lab[..., 1], lab[..., 0] - lip[0]
     like = (lighter > LIGHTER) & (less_red > LESS_RED)  # in the light
     like |= (lab[..., 0] > IN_SHADOW * lip[0]) & (less_red > LESS_RED_IN_SHADOW)
-    like &= inside
+    like &= inside & (lab[..., 1] < _skin_about(o, lab)[1])  # painted lips are redder than the tongue
     if like.sum() < max(LEAST_TEETH * inside.sum(), 6):
         return None
     return cv2.GaussianBlur(like.astype(np.float32), (3, 3), 0)
+
+
+def _skin_about(o: Observation, lab: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(3,) CIE Lab of the skin around the lips."""
+    lips = polygon(o, LIPS_OUTER)
+    size = 2 * max(round(AROUND * o.face_width), 2) + 1
+    around = (cv2.dilate(lips, np.ones((size, size))) > 0) & (cv2.dilate(lips, np.ones((3, 3))) == 0)
+    return np.asarray(np.median(lab[around], 0), np.float32)
 
 
 def lip_gap(o: Observation) -> float:
@@ -178,16 +190,31 @@ def polygon(o: Observation, ring: tuple[int, ...]) -> NDArray[np.uint8]:
     return mask
 
 
-def _to_the_photos_edge(o: Observation, upper: Arch, up: F64, shown: NDArray) -> float:
-    """mm that the arch must rise for its edges to lie on those of the teeth that the photo shows."""
-    heights = np.arange(-14, 16, 0.25)
-    front = upper.points[: len(upper.uv) // len(ROWS)][np.abs(upper.uv[: len(upper.uv) // len(ROWS), 0]) < 13]
+def _to_the_photos_edge(o: Observation, arch: Arch, up: F64, shown: NDArray) -> float:
+    """mm that an arch must rise for its edges to lie on those of the teeth that the photo shows; 0 where it shows none
+    of that row. A row is a run of tooth that begins in its own half of the gap between the lips."""
+    sign = 1.0 if arch.part == anatomy.UPPER_TEETH else -1.0
+    heights = sign * np.arange(-14, 16, 0.25)  # from the edge's side of the gap to the gum's
+    first = slice(0, len(arch.uv) // len(ROWS))
+    front = arch.points[first][np.abs(arch.uv[first, 0]) < 13]
     at = o.camera.project(front[:, None] + heights[None, :, None] * up)[..., :2] - 0.5
-    seen = map_coordinates(shown, [at[..., 1], at[..., 0]], order=1, mode="nearest") > 0.5
-    columns = seen.any(1)
-    if columns.sum() < 3:
-        return 0.0
-    return float(np.median(heights[seen[columns].argmax(1)]))
+    look = lambda image: map_coordinates(image, [at[..., 1], at[..., 0]], order=1, mode="nearest") > 0.5  # noqa: E731
+    seen, inside = look(shown), look(polygon(o, LIPS_INNER).astype(np.float32))
+    reach = 1.0 if arch.part == anatomy.UPPER_TEETH else 0.5  # upper teeth hide lower ones, not the other way
+    edges = [heights[k] for s, g in zip(seen, inside, strict=True) if (k := _edge_of_row(s, g, reach)) is not None]
+    return float(np.median(edges)) if len(edges) >= 3 else 0.0
+
+
+def _edge_of_row(seen: NDArray[np.bool_], inside: NDArray[np.bool_], reach: float) -> int | None:
+    """Where, along a line across the gap `inside` the lips towards a row's gum, the last run of tooth `seen` begins.
+    None where that is the other row's: it ends beyond the gap's middle, or begins farther than `reach` of the gap from
+    the row's own lip."""
+    gap, tooth = np.flatnonzero(inside), np.flatnonzero(seen)
+    if not len(gap) or not len(tooth) or tooth[-1] < gap.mean():
+        return None
+    breaks = np.flatnonzero(np.diff(tooth) > 1)
+    edge = int(tooth[breaks[-1] + 1] if len(breaks) else tooth[0])
+    return edge if edge >= gap[-1] - reach * len(gap) else None
 
 
 def light_of(colours: F64) -> F64:

@@ -131,6 +131,16 @@ def test_a_blink_of_squinting_eyes_closes_once(avatar: Avatar) -> None:
     assert channel(a, half, "eyeSquintLeft") == pytest.approx(0.25, abs=1e-5)
 
 
+def test_a_smile_gives_way_to_rounded_lips(avatar: Avatar) -> None:
+    """The photo's smile is in the neutral; "who" needs the corners of the mouth."""
+    smiling = with_neutral(avatar, mouthSmileLeft=0.4, mouthSmileRight=0.4)
+    rig = Rig(smiling)
+    smile = lambda **face: channel(smiling, rig.state(live(**face)), "mouthSmileLeft")  # noqa: E731
+    assert smile() == pytest.approx(0.4, abs=1e-3)
+    assert smile(mouthPucker=0.75) == pytest.approx(0.1, abs=1e-3)
+    assert smile(mouthPucker=1.0, mouthSmileLeft=1.0) == pytest.approx(0, abs=1e-3)
+
+
 def test_jaw_opens_to_the_face_maps_angle_within_limits(avatar: Avatar) -> None:
     free = replace(avatar, limits={})
     full = avatar.face_map.jaw[A["jawOpen"], 0]

@@ -115,6 +115,19 @@ def test_lips_that_only_the_tracker_parts_are_joined(seen: observe.Observation) 
     assert lips.closed_if_they_look_it(seen) is seen
 
 
+def test_each_row_of_teeth_is_told_from_the_other() -> None:
+    """From the lower lip up: teeth, tongue and dark, teeth. The lower ones were once taken for the upper ones' edge."""
+    inside = np.ones(20, bool)
+    both = np.zeros(20, bool)
+    both[1:5] = both[14:19] = True
+    assert teeth._edge_of_row(both, inside, 1.0) == 14
+    assert teeth._edge_of_row(both[::-1], inside, 0.5) == 15  # the lower row, seen from above
+    assert teeth._edge_of_row(np.r_[both[:10], np.zeros(10, bool)], inside, 1.0) is None  # the other row alone
+    smile = np.r_[False, np.ones(18, bool), False]  # upper teeth down to the lower lip
+    assert teeth._edge_of_row(smile, inside, 1.0) == 1
+    assert teeth._edge_of_row(smile, inside, 0.5) is None
+
+
 def test_crowns_have_gaps_and_gums() -> None:
     light = np.ones(3)
     at = lambda u, v: teeth.paint(np.array([[u, v]]), anatomy.UPPER_TEETH, light)[0]  # noqa: E731
