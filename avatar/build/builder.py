@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 import avatar.build.fit as fitting
 from avatar.asset import Avatar, Gaussians
-from avatar.build import assemble, check, colour, corrections, lips, observe, refine, seed, stretch
+from avatar.build import assemble, check, colour, corrections, lips, observe, refine, seed, stretch, unroll
 from avatar.build import mesh as meshing
 from avatar.build.arms import limits as arm_limits
 from avatar.build.arms import plan as arms
@@ -114,7 +114,8 @@ def build(
     avatar, face = assemble.assemble(model, fit, union, plan)
     avatar, union = assemble.drop_unreachable(avatar, union, model)
     stages.enter("seed")
-    seeds = stretch.bounded(avatar, o, _seed_to_number(model, o, union, options))
+    folds = unroll.unrolled(model, avatar)
+    seeds = stretch.bounded(avatar, o, _seed_to_number(model, o, union, folds, options), folds)
     stages.enter("colour")
     gaussians = _coloured(model, o, plan.trunk, union, seeds, assemble.blink_stretch(avatar, model))
     stages.enter("check")
@@ -144,19 +145,21 @@ def _judge_fit(off: float) -> list[str]:
     return []
 
 
-def _seed_to_number(model: BodyModel, o: Observation, union: UnionMesh, options: Options) -> seed.Seeds:
+def _seed_to_number(
+    model: BodyModel, o: Observation, union: UnionMesh, folds: unroll.Unrolled, options: Options
+) -> seed.Seeds:
     """Seeds at the spacing that gives the wanted number; a photo of few pixels gets fewer, not finer ones."""
     spacing = seed.default_spacing(o)
-    seeds = seed.seed(model, o, union, spacing, options.seed)
+    seeds = seed.seed(model, o, union, folds, spacing, options.seed)
     for _ in range(2):
         ratio = (seeds.count / options.gaussians) ** 0.5
         if 0.96 < ratio < 1.04 or (spacing == seed.FINEST and ratio < 1):
             break
         spacing = max(spacing * ratio, seed.FINEST)
-        seeds = seed.seed(model, o, union, spacing, options.seed)
+        seeds = seed.seed(model, o, union, folds, spacing, options.seed)
     while seeds.count > options.most:
         spacing *= 1.05
-        seeds = seed.seed(model, o, union, spacing, options.seed)
+        seeds = seed.seed(model, o, union, folds, spacing, options.seed)
     return seeds
 
 

@@ -67,7 +67,8 @@ def first_colours(model: BodyModel, o: Observation, mesh: UnionMesh, seeds: Seed
     on_body = corners.max(1) < n
     w = np.concatenate([1 - seeds.bary.sum(1, keepdims=True), seeds.bary], 1)
     colour = np.where(on_body[:, None], fields.at(corners.clip(0, n - 1), w), skin_tone)
-    shown = seeds.seen | seeds.drawn
+    inner = np.isin(seeds.layer, [LAYER["lips"], LAYER["cavity"]])
+    shown = seeds.seen | (seeds.drawn & ~(inner & mouth.behind_the_gap(o, seeds.pixel)))
     part = mesh.part[seeds.face]
     bare = ~shown & on_body
     colour[bare] = grain.of_hidden(o, mesh, seeds, bare, colour[bare])
@@ -78,7 +79,7 @@ def first_colours(model: BodyModel, o: Observation, mesh: UnionMesh, seeds: Seed
     for ball in balls:
         at, paint = eye_colours.colours(o, ball, seeds, colour)
         colour[at], doubt[at] = paint, DOUBT_EYE
-    for at, paint in (mouth.teeth_colours(o, mesh, seeds, colour, lit), mouth.lip_colours(o, seeds, colour)):
+    for at, paint in (mouth.teeth_colours(o, mesh, seeds, colour, lit), mouth.lip_colours(o, mesh, seeds, colour)):
         colour[at], doubt[at] = paint, 1
     at, paint, share = lids.unrolled(mesh, o, seeds, blink)
     colour[at] += share[:, None] * (paint - colour[at])
@@ -112,7 +113,7 @@ def _fields(model: BodyModel, o: Observation, mesh: UnionMesh) -> tuple[completi
     classes = completion.vertex_classes(model, o, surface, faces, mesh.scalp, mesh.parts)
     colours = sample(cv2.GaussianBlur(o.foreground, (0, 0), max(unit(o), 0.6)), classes.pixels)
     known = classes.seen & ~_in_eyes(o, classes.pixels)
-    known[:v] &= a.skin & ~a.inner_mouth
+    known[:v] &= a.skin & ~a.inner_mouth & ~mouth.behind_the_gap(o, classes.pixels[:v])
     face = np.intersect1d(np.flatnonzero(known), a.landmark_corners.ravel())
     tone = colours[face].mean(0) if len(face) else np.full(3, 0.5)
     known &= (classes.probability[:, SKIN] < completion.SURE) | _skin_like(colours, tone)
@@ -163,7 +164,7 @@ def solve(o: Observation, mesh: UnionMesh, gaussians: Gaussians, seeds: Seeds, d
     b = picture - (1 - alpha[keep, None]) * back  # what the Gaussians must add over the background
     crowd = np.maximum(1 / seeds.step, 1.0) ** CROWDED  # more Gaussians than pixels: the photo says ever less of each
     ridge = np.where(seeds.seen, RIDGE_SEEN * crowd, np.where(seeds.drawn, RIDGE_UNDERLAY, RIDGE_HIDDEN))
-    ridge = np.maximum(ridge, RIDGE_DOUBTED * doubt)
+    ridge = np.maximum(ridge, np.where(seeds.folded, RIDGE_HIDDEN, RIDGE_DOUBTED * doubt))
     on_surface = (mesh.part[seeds.face] == anatomy.SKIN) | (mesh.part[seeds.face] == anatomy.SCALP)
     ridge = ridge * np.where(on_surface, 1 + RIDGE_OUTLINE * grain.at_edge(o, seeds.pixel), 1)
     ridge = ridge * (1 + np.where(seeds.layer == LAYER["fringe"], RIDGE_FRINGE, RIDGE_EDGE) * (1 - seeds.opacity))

@@ -41,6 +41,7 @@ BROW_EDGE = {"Right": RIGHT_BROW_EDGE, "Left": LEFT_BROW_EDGE}
 STRETCHED = (1.3, 2.6)  # times its size from which, and at which, a photo's pixel no longer makes skin
 AROUND = (1.15, 1.9)  # sizes of an eye: the ring whose skin a lid is made of
 LID_REACH = 1.6  # sizes of an eye about it
+EVEN = 0.5  # of a lid's colour that is the lit skin's median: a lid is smoother than the folds it comes from
 LIT = 0.5  # the share of the ring that is in shadow, lash, brow or frame
 LIKE_SKIN = (12.0, 9.0, 14.0)  # CIE Lab: chroma, darker, lighter than the lit part's median
 BLUR = 0.05  # of the face's width
@@ -104,7 +105,7 @@ def _below_the_fold(model: BodyModel, rest: F64, side: str) -> F64:
 
 def skin(o: Observation) -> NDArray[np.float32]:
     """(H, W, 3) what lid skin would look like there: the lit skin about the eyes, without brows, lashes and creases."""
-    known = np.zeros(o.alpha.shape, np.float32)
+    known, even = np.zeros(o.alpha.shape, np.float32), np.array(o.foreground, np.float32)
     picture = np.ascontiguousarray(o.foreground.astype(np.float32).clip(0, 1))
     lab = cv2.cvtColor(picture, cv2.COLOR_RGB2LAB)
     for ring in (RIGHT_EYE_RING, LEFT_EYE_RING):
@@ -114,10 +115,13 @@ def skin(o: Observation) -> NDArray[np.float32]:
         if around.sum() < 20:
             continue
         light = lab[around][:, 0]
-        away = lab - np.median(lab[around][light >= np.quantile(light, LIT)], 0)
+        lit = light >= np.quantile(light, LIT)
+        away = lab - np.median(lab[around][lit], 0)
+        even[cv2.dilate(outer, np.ones((3, 3))) > 0] = np.median(picture[around][lit], 0)
         like = (np.hypot(away[..., 1], away[..., 2]) < LIKE_SKIN[0]) & (away[..., 0] > -LIKE_SKIN[1])
         known[around & like & (away[..., 0] < LIKE_SKIN[2])] = 1
     filled = push_pull(o.foreground, known) if known.any() else o.foreground
+    filled = filled + EVEN * (even - filled)
     return SHADE * cv2.GaussianBlur(filled, (0, 0), max(BLUR * o.face_width, 1.0))
 
 
@@ -145,7 +149,7 @@ def unrolled(mesh: UnionMesh, o: Observation, seeds: Seeds, stretch: NDArray) ->
     right, left = (_hull(o.landmarks[list(r)], LID_REACH, o.alpha.shape) for r in (RIGHT_EYE_RING, LEFT_EYE_RING))
     near = right | left
     q = np.floor(seeds.pixel).astype(int).clip(0, np.array(o.alpha.shape[::-1]) - 1)
-    t = np.where(~seeds.seen & (near[q[:, 1], q[:, 0]] > 0), 1, t)  # folded away in the photo
+    t = np.where(~seeds.seen & ~seeds.folded & (near[q[:, 1], q[:, 0]] > 0), 1, t)  # folded away in the photo
     t = np.where(seeds.layer == LAYER["skin"], t * t * (3 - 2 * t), 0)
     at = np.flatnonzero(t > 0.02)
     q = q[at]

@@ -19,23 +19,26 @@ from models.matting import push_pull
 
 DARK = np.array([0.16, 0.055, 0.05])  # the depth of a mouth
 TONGUE = np.array([0.50, 0.24, 0.23])
-TONGUE_FADE, LEAST_TONGUE = 0.05, 0.12  # m from its tip to where it is lost in the dark
+TONGUE_FADE = 0.05  # m from its tip to where it is lost in the dark
 CAVITY = 0.02  # m behind the lips that are as dark as a mouth gets
 EYE_WHITE = np.array([0.80, 0.77, 0.74])  # as it is seen beside lids in good light
-OVER_SKIN = 1.05  # teeth's light over the skin's, where the eyes' white is too dark to tell
+OVER_SKIN = 1.2  # teeth's light over the skin's, where the eyes' white is too dark to tell
+BELIEVED_HUE = 0.5  # of the eyes' white: it reflects sky and screens, and its own veins
 IN_SHADE = 0.9  # teeth behind lips get less light than the eyes
-RIM = 0.012  # of the face's width about the gap's border that may show gap or teeth
+RIM = 0.018  # of the face's width about the gap's border that may show gap or teeth
 DARKER = 13.0  # CIE Lab: from which a rim shows the gap
 CORNERS = 0.2  # of the mouth's width
-SEAM = 0.45  # how much darker than the lip its rim stays there
-CERTAIN = 0.6  # of a pixel is tooth
+SEAM = 0.3  # how much darker than the lip its rim stays there
+CERTAIN, BESIDE = 0.6, 0.2  # of a pixel is tooth; of one beside it, whose shadow is the photo's, too
 
 
 def light(white: F64, tone: F64) -> F64:
     """(3,) light in the mouth, of the eyes' white and the face's mean colour: lids shade the white more than skin."""
     least = OVER_SKIN * tone.mean() / EYE_WHITE.mean()
     of_white = white / EYE_WHITE
-    return IN_SHADE * of_white * min(max(least / of_white.mean(), 1.0), 1.1 / of_white.mean())
+    mean = of_white.mean()
+    hue = 1 + BELIEVED_HUE * (of_white / mean - 1)
+    return np.asarray(IN_SHADE * min(max(least, mean), 1.1) * hue)
 
 
 def inside(model: BodyModel, colours: F64, lit: F64) -> F64:
@@ -50,7 +53,8 @@ def inside(model: BodyModel, colours: F64, lit: F64) -> F64:
     tongue = a.of_part(anatomy.TONGUE)
     if tongue.any():
         z = v[tongue, 2]
-        out[tongue] = TONGUE * lit * np.clip(1 - (z.max() - z) / TONGUE_FADE, LEAST_TONGUE, 1)[:, None]
+        lost = np.clip((z.max() - z) / TONGUE_FADE, 0, 1)[:, None]
+        out[tongue] = ((1 - lost) * TONGUE + lost * DARK) * lit
     return out
 
 
@@ -66,22 +70,24 @@ def teeth_colours(o: Observation, mesh: UnionMesh, seeds: Seeds, sampled: F64, l
     if arches.shown is not None:
         q = np.floor(seeds.pixel[on]).astype(int).clip(0, np.array(arches.shown.shape[::-1]) - 1)
         sure = own & (arches.shown[q[:, 1], q[:, 0]] > CERTAIN)
+        own &= cv2.dilate(arches.shown, np.ones((3, 3)))[q[:, 1], q[:, 0]] > BESIDE
         if sure.sum() >= 8:
             lit = teeth.light_of(sampled[on][sure])
     painted = on[~own]
     return painted, _painted(mesh, seeds, painted, part[painted], lit)
 
 
-def lip_colours(o: Observation, seeds: Seeds, sampled: F64) -> tuple[NDArray, F64]:
-    """Indices (n,) of the Gaussians on the lips' rims whose pixels show the gap or the teeth, and what (n, 3) they get
-    instead: the lip beside them. A slit of a pixel would become a dark band as the mouth opens, a tooth's edge a white
-    line as it closes."""
+def lip_colours(o: Observation, mesh: UnionMesh, seeds: Seeds, sampled: F64) -> tuple[NDArray, F64]:
+    """Indices (n,) of the Gaussians on lips and behind them whose pixels show the gap or the teeth, and what (n, 3)
+    they get instead: the lip beside them. A slit of a pixel would become a dark band as the mouth opens, a tooth's edge
+    a white line as it closes."""
     ring, gap = polygon(o, LIPS_OUTER), polygon(o, LIPS_INNER)
+    border = cv2.polylines(gap.copy(), [_ring(o, LIPS_INNER)], True, 1)
     reach = 2 * max(round(RIM * o.face_width), 1) + 1
-    near = cv2.dilate(cv2.polylines(gap, [_ring(o, LIPS_INNER)], True, 1), np.ones((reach, reach))) > 0
+    near = cv2.dilate(border, np.ones((reach, reach))) > 0
     safe = (ring > 0) & ~near
-    lips = np.isin(seeds.layer, [LAYER["lips"], LAYER["cavity"]]) & seeds.seen
-    at = np.flatnonzero(lips)
+    inner = np.isin(seeds.layer, [LAYER["lips"], LAYER["cavity"]])
+    at = np.flatnonzero(inner & (seeds.seen | seeds.drawn))
     q = np.floor(seeds.pixel[at]).astype(int)
     at = at[near[q[:, 1], q[:, 0]]]
     if not len(at) or safe.sum() < 12:
@@ -95,10 +101,21 @@ def lip_colours(o: Observation, seeds: Seeds, sampled: F64) -> tuple[NDArray, F6
     middle = np.clip(np.minimum(way, 1 - way) / CORNERS, 0, 1)  # the corners are dark in a closed mouth, too
     dark = np.clip((-off[:, 0] - DARKER) / DARKER, 0, 1)
     tooth = np.clip((off[:, 0] - teeth.LIGHTER) / 5, 0, 1) * np.clip((-off[:, 1] - teeth.LESS_RED) / 3, 0, 1)
-    share = (np.maximum(dark, tooth) * middle)[:, None]
-    mended = sampled[at] + share * (lip * (1 - SEAM * dark[:, None]) - sampled[at])
-    strange = share[:, 0] > 0.05
+    share = np.maximum(dark, tooth) * middle
+    if mesh.teeth is not None and mesh.teeth.shown is not None:
+        share = np.maximum(share, cv2.dilate(mesh.teeth.shown, np.ones((3, 3)))[q[:, 1], q[:, 0]].clip(0, 1))
+    mended = sampled[at] + share[:, None] * (lip * (1 - SEAM * dark[:, None]) - sampled[at])
+    strange = share > 0.05
     return at[strange], mended[strange]
+
+
+def behind_the_gap(o: Observation, pixels: F64) -> NDArray[np.bool_]:
+    """(n,) which pixels (n, 2) show the gap between parted lips: whatever of the lips lies there is not seen."""
+    if teeth.lip_gap(o) < teeth.LEAST_GAP:
+        return np.zeros(len(pixels), bool)
+    gap = polygon(o, LIPS_INNER)
+    q = np.floor(pixels).astype(int).clip(0, np.array(gap.shape[::-1]) - 1)
+    return np.asarray(gap[q[:, 1], q[:, 0]] > 0)
 
 
 def _ring(o: Observation, ring: tuple[int, ...]) -> NDArray[np.int32]:

@@ -16,6 +16,7 @@ from avatar.build.kinematics import F64
 from avatar.build.landmarks import LEFT_EYE, LIPS_INNER, LIPS_OUTER, OVAL, RIGHT_EYE
 from avatar.build.mesh import UnionMesh
 from avatar.build.observe import Observation, unit
+from avatar.build.unroll import Unrolled
 from avatar.render import cpu
 from avatar.render.contract import LAYER, TOLERANCE, Camera
 from models.body import BodyModel
@@ -26,6 +27,7 @@ LEVELS = (2.8, 2.2, 1.7, FACE, FINE)  # the lattices there are
 DETAIL = (0.7, 1.7)  # least and most detail that counts
 HIDDEN_INSIDE, HIDDEN_SHELL, HIDDEN_HAIR, HIDDEN_HEAD, HIDDEN_TRUNK = 1.5, 2.0, 2.0, 3.0, 4.6
 HIDDEN_TEETH = 1.0  # crowns and the lines between them
+FOLDED_STEP = 0.0012  # m between those on skin that unrolls, as large as it gets, whatever the photo's pixels are
 SEEN_SIGMA, HIDDEN_SIGMA, HAIR_SIGMA = 0.45, 0.75, 0.55  # of the spacing
 STRETCH = 3.0  # how many times longer than in the picture a spot may be along a steep surface
 STRETCH_FRINGE = 2.0  # and in hair's soft edge, which goes back steeply: a turn must not draw it out
@@ -51,13 +53,16 @@ class Seeds:
     seen: NDArray[np.bool_]  # (N,) lattice: the photo shows it
     step: F64  # (N,) px to its neighbours in the lattice; inf where hidden
     drawn: NDArray[np.bool_]  # (N,) takes part in the photo's picture, away from the matte's edge
+    folded: NDArray[np.bool_]  # (N,) hidden in the photo's folds, seen when they unroll
 
     @property
     def count(self) -> int:
         return len(self.face)
 
 
-def seed(model: BodyModel, o: Observation, mesh: UnionMesh, spacing: float, random: int) -> Seeds:
+def seed(
+    model: BodyModel, o: Observation, mesh: UnionMesh, unrolled: Unrolled, spacing: float, random: int
+) -> Seeds:
     """spacing scales all distances; random: the scatter's seed."""
     points = o.camera.camera_from_world(mesh.posed)
     faces = mesh.skin.faces
@@ -74,7 +79,9 @@ def seed(model: BodyModel, o: Observation, mesh: UnionMesh, spacing: float, rand
     shape = _round_spots(points, faces[face], bary, SEEN_SIGMA * step, stretch, o.camera)
     layer = layers(model, mesh)
     seen_layer = np.where(~solid[face] | (opacity < SOFT), LAYER["fringe"], layer[face])
-    h = _hidden(model, o, mesh, points, depth, spacing, random)
+    folded = unrolled.folded | np.isin(layer, [LAYER["lips"], LAYER["cavity"]])
+    folded[face] = unrolled.folded[face]  # of the mouth also what no pixel's middle shows, small as it is
+    h = _hidden(model, o, mesh, folded, unrolled.corners, points, depth, spacing, random)
     tolerance = TOLERANCE[layer[h.face]]
     hq = np.floor(h.pixel).astype(int).clip(0, [o.camera.width - 1, o.camera.height - 1])
     inside = ((h.pixel > 0) & (h.pixel < [o.camera.width, o.camera.height])).all(1)
@@ -86,6 +93,7 @@ def seed(model: BodyModel, o: Observation, mesh: UnionMesh, spacing: float, rand
         np.concatenate([opacity, np.ones(m)]), np.concatenate([seen_layer, layer[h.face]]).astype(np.uint8),
         np.concatenate([pixel, h.pixel]), np.arange(n + m) < n,
         np.concatenate([step, np.full(m, np.inf)]), np.concatenate([np.ones(n, bool), drawn]),
+        np.concatenate([np.zeros(n, bool), folded[h.face]]),
     )  # fmt: skip
 
 
@@ -129,8 +137,8 @@ def layers(model: BodyModel, mesh: UnionMesh) -> NDArray[np.uint8]:
     out = np.full(len(part), LAYER["skin"], np.uint8)
     body = part == anatomy.SKIN
     corners = faces[body]
-    inner, lips = a.inner_mouth[corners].any(1), a.lips[corners].all(1)
-    out[body] = np.where(inner, LAYER["cavity"], np.where(lips, LAYER["lips"], LAYER["skin"]))
+    inner, lip = a.inner_mouth[corners].any(1), a.lips[corners].all(1)
+    out[body] = np.where(inner, LAYER["cavity"], np.where(lip, LAYER["lips"], LAYER["skin"]))
     names = {
         anatomy.LEFT_EYE: "eyes", anatomy.RIGHT_EYE: "eyes", anatomy.TONGUE: "tongue", anatomy.UPPER_TEETH: "teeth",
         anatomy.LOWER_TEETH: "teeth", anatomy.SHELL: "shell", anatomy.CARD: "card", anatomy.ARM: "hands",
@@ -229,15 +237,18 @@ class _Scatter:
     depth: F64
 
 
-def _hidden(model, o, mesh, points, depth, spacing, random) -> _Scatter:  # type: ignore[no-untyped-def]
-    """Scatter on all that can hide where the photo does not see the surface, or sees it edge-on."""
+def _hidden(model, o, mesh, folded, wide, points, depth, spacing, random) -> _Scatter:  # type: ignore[no-untyped-def]
+    """Scatter on all that can hide where the photo does not see the surface, sees it edge-on or folded together."""
     faces = mesh.skin.faces
     sheet = np.isin(mesh.part, [anatomy.SHELL, anatomy.ARM])
     candidates = np.flatnonzero(~sheet | mesh.occluder | _beyond_the_picture(points, o.camera)[faces].any(1))
     tri = points[faces[candidates]]
     normal = np.cross(tri[:, 1] - tri[:, 0], tri[:, 2] - tri[:, 0])
-    area = np.linalg.norm(normal, axis=1) / 2
     step = _hidden_spacing(model, mesh, candidates) * spacing * points[: mesh.body_vertices, 2].mean() / o.camera.focal
+    folded = folded[candidates]
+    wide = np.where(folded[:, None, None], wide[candidates], tri)
+    step = np.where(folded, np.minimum(step, FOLDED_STEP), step)
+    area = np.linalg.norm(np.cross(wide[:, 1] - wide[:, 0], wide[:, 2] - wide[:, 0]), axis=1) / 2
     count = np.floor(area / (step**2 * 0.866) + np.random.default_rng(random).random(len(area))).astype(int)
     at = np.repeat(np.arange(len(candidates)), count)
     j = np.arange(len(at))[:, None]
@@ -260,9 +271,9 @@ def _hidden(model, o, mesh, points, depth, spacing, random) -> _Scatter:  # type
         behind[own == k] &= s.alpha[q[own == k, 1], q[own == k, 0]] > SOFT
     keep = ~seen | (cosine < GRAZING) & (mesh.part[candidates[at]] != anatomy.SHELL)
     keep &= ~inside | (o.alpha[q[:, 1], q[:, 0]] >= np.where(shell, CERTAIN, SOFT))
-    keep |= behind
+    keep |= behind | folded[at]
     at, r, X, pixel = at[keep], r[keep], X[keep], pixel[keep]
-    E = np.stack([tri[at, 1] - tri[at, 0], tri[at, 2] - tri[at, 0]], 2)
+    E = np.stack([wide[at, 1] - wide[at, 0], wide[at, 2] - wide[at, 0]], 2)
     _, R = np.linalg.qr(E)
     sigma = np.where(mesh.part[candidates] == anatomy.SCALP, HAIR_SIGMA, HIDDEN_SIGMA)
     shape = np.linalg.inv(R + 1e-9 * np.eye(2)) * (sigma[at] * step[at])[:, None, None]

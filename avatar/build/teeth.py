@@ -24,7 +24,7 @@ from models.body import BodyModel
 MM = 1e-3
 EYE_CORNERS, TEMPLATE_EYES = (33, 263), 88.1  # mm between the outer corners on the model's mean face
 DROP = 0.0229  # mm back per mm^2 sideways: 7 mm at the canines
-ARC, STEP = 36.0, 1.2  # mm of arc length to each side; between columns
+ARC, STEP = 36.0, 0.6  # mm of arc length to each side; between columns
 ROWS = (0.0, 1.5, 4.0, 8.5, 14.0)  # mm above the incisal edge
 LEAN = 0.12  # roots lie behind crowns
 SMILE_ARC = 0.006  # mm per mm^2 that the edges rise to the side
@@ -33,7 +33,7 @@ UPPER_WIDTH, UPPER_CROWN, UPPER_SHORT = (8.5, 6.5, 7.5, 7.0, 7.0, 10.0), (10.0, 
 LOWER_WIDTH, LOWER_CROWN, LOWER_SHORT = (5.2, 5.7, 6.8, 7.0, 7.1, 11.0), (8.8, 9.0, 10.0, 8.5, 8.0, 7.5), (0, 0, 0)
 ROUNDED = 0.5  # mm that an edge recedes where two crowns meet
 FURROW, GUM_EDGE = 0.45, 0.7  # mm, half widths of the line between crowns and of the gum's border
-UPPER_EDGE, LOWER_EDGE = -2.8, -1.2  # mm above the seam of closed lips
+UPPER_EDGE, LOWER_EDGE = -2.8, -2.0  # mm above the seam of closed lips
 EDGE_REACH = (-7.0, 0.5)  # mm about the seam in which an upper edge is believed
 OVERJET = 2.0  # mm that the lower teeth stand behind the upper ones
 AWAY = (0.0, 45.0, -40.0)  # mm left, up, forward, into the skull: in a photo that shows no teeth nothing lies on them
@@ -232,11 +232,11 @@ def paint(uv: NDArray, part: int, light: F64) -> F64:
     at_gum = crown[i] - 1.6 * np.exp(-((border / 1.1) ** 2))  # papillae reach down between the crowns
     t = np.clip(v / at_gum, 0, 1)[:, None]
     enamel = ENAMEL * (1 - np.array([0.02, 0.06, 0.13]) * t**2) * (1 - 0.10 * (1 - t) ** 4)
-    enamel = enamel * (1 - (0.34 * np.exp(-((border / FURROW) ** 2)))[:, None] * [0.8, 1.0, 1.1])
+    enamel = enamel * (1 - (0.26 * np.exp(-((border / FURROW) ** 2)))[:, None] * [0.8, 1.0, 1.1])
     enamel = enamel * (0.93 + 0.07 * np.clip(border / 2.0, 0, 1))[:, None]  # crowns are round
     gum = _smoothstep(v, at_gum - GUM_EDGE, at_gum + GUM_EDGE)[:, None]
     shade = np.exp(-((r / 27.0) ** 2)) * 0.85 + 0.15  # the cheeks' shadow
-    shade = shade * (1 - 0.25 * _smoothstep(v, 4, 11)) * (1.0 if is_upper else 0.86)
+    shade = shade * (1 - 0.25 * _smoothstep(v, 4, 11)) * (1.0 if is_upper else 0.9)
     return ((1 - gum) * enamel + gum * GUM) * shade[:, None] * light
 
 

@@ -166,20 +166,19 @@ def test_what_a_turn_uncovers_behind_the_temple_is_hair(built: Built, person: Pe
         assert (drawn[..., 0] > 0.5).sum() > 0.004 * (drawn[..., 3] > 0.5).sum()
 
 
-def test_an_opening_mouth_draws_no_gaussian_out(built: Built, person: Person) -> None:
+def test_an_opening_mouth_and_closing_eyes_draw_no_gaussian_out(built: Built, person: Person) -> None:
     """Hidden spots on lips that an opening mouth stretches were up to 17 px long."""
     a, o = built.avatar, person.o
     n, rng = len(a.mesh.faces), np.random.default_rng(0)
     face, zeros = rng.integers(0, n, 2000), np.zeros(2000)
     seeds = seed.Seeds(
         face, np.full((2000, 2), 1 / 3), np.tile(np.eye(2), (2000, 1, 1)), zeros + 1, zeros.astype(np.uint8),
-        np.zeros((2000, 2)), zeros > 0, zeros, zeros > 0,
+        np.zeros((2000, 2)), zeros > 0, zeros, zeros > 0, zeros > 0,
     )  # fmt: skip
-    bounded = stretch.bounded(a, o, seeds)
-    rig = Rig(a)
-    states = list(stretch._open_mouths(rig))
-    longest = stretch.largest_axes([rig.vertices(s).copy() for s in states], a.mesh.faces, bounded)
-    before = stretch.largest_axes([rig.vertices(a.photo)], a.mesh.faces, seeds)
+    folds, rig = unroll.unrolled(person.model, a), Rig(a)
+    bounded = stretch.bounded(a, o, seeds, folds)
+    longest = np.max([stretch.largest_axes(v, a.mesh.faces, face, bounded.shape) for v in folds.moved], 0)
+    before = stretch.largest_axes(rig.vertices(a.photo), a.mesh.faces, face, seeds.shape)
     most = stretch.MOST * observe.unit(o) / o.camera.focal * -rig.vertices(a.photo)[a.mesh.faces[face, 0], 2]
     assert (longest < np.maximum(1.5 * most, 1.001 * before)).all()
     kept = np.isclose(bounded.shape, seeds.shape).all((1, 2))
@@ -196,9 +195,10 @@ def test_spots_that_bridge_two_depths_keep_their_length(built: Built, person: Pe
     assert n
     seeds = seed.Seeds(
         face, np.full((n, 2), 1 / 3), np.tile(9 * np.eye(2), (n, 1, 1)), zeros + 1, zeros.astype(np.uint8),
-        np.zeros((n, 2)), zeros > 0, zeros, zeros > 0,
+        np.zeros((n, 2)), zeros > 0, zeros, zeros > 0, zeros > 0,
     )  # fmt: skip
-    assert np.allclose(stretch.bounded(a, person.o, seeds).shape, seeds.shape, rtol=1e-3)
+    folds = unroll.unrolled(person.model, a)
+    assert np.allclose(stretch.bounded(a, person.o, seeds, folds).shape, seeds.shape, rtol=1e-3)
 
 
 def test_the_photo_state_redraws_the_matte(built: Built, person: Person) -> None:
