@@ -8,6 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from avatar.build.landmarks import LIPS_OUTER
+from avatar.render import cpu
 from models.motion import HEAD, matrix_from_axis_angle
 from stage.evaluate.protocol import LEAKS
 
@@ -19,11 +21,19 @@ INNER_LIPS = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308, 324, 318, 402, 3
 CORNERS = (78, 308)
 UPPER_TEETH, LOWER_TEETH, CARD = 4, 5, 21  # of Avatar.part
 MOUTH_SIDE = 1.6  # of the mouth's width: the looked-at square
+MOUTH_PX = 200  # its side where holes are looked for
+SHAPES: tuple[dict[str, float], ...] = (  # of speech and a laugh: what folds lips keep comes out
+    {"jawOpen": 0.7}, {"jawOpen": 0.3, "mouthFunnel": 0.5, "mouthPucker": 0.4}, {"mouthFunnel": 0.9},
+    {"jawOpen": 0.25, "mouthSmileLeft": 0.8, "mouthSmileRight": 0.8, "mouthUpperUpLeft": 0.3, "mouthUpperUpRight": 0.3},
+)  # fmt: skip
 
 
 def figures(stand: Stand) -> dict[str, float]:
-    """lip_gap, skin_in_mouth, teeth_slip_mm."""
-    return {"lip_gap": lip_gap(stand), "skin_in_mouth": skin_inside(stand), "teeth_slip_mm": teeth_slip(stand) * 1e3}
+    """lip_gap, mouth_holes, skin_in_mouth, teeth_slip_mm."""
+    return {
+        "lip_gap": lip_gap(stand), "mouth_holes": holes(stand), "skin_in_mouth": skin_inside(stand),
+        "teeth_slip_mm": teeth_slip(stand) * 1e3,
+    }  # fmt: skip
 
 
 def box(stand: Stand, vertices: NDArray[np.float32]) -> tuple[int, int, int, int]:
@@ -44,6 +54,23 @@ def lip_gap(stand: Stand) -> float:
     corners = stand.landmarks(vertices)[list(CORNERS), :2]
     width = float(np.linalg.norm(corners[0] - corners[1]))
     return float(inside.sum()) / width**2
+
+
+def holes(stand: Stand) -> float:
+    """Share of the lips and what they enclose that hides what is behind but is next to nothing itself; worst of
+    SHAPES."""
+    a, worst = stand.avatar, 0.0
+    for shape in SHAPES:
+        vertices = stand.vertices(stand.face(**shape))
+        p = stand.landmarks(vertices)[list(LIPS_OUTER), :2]
+        half = MOUTH_SIDE * float(np.ptp(p[:, 0])) / 2
+        corner = p.mean(0) - half
+        camera = stand.camera.window(float(corner[0]), float(corner[1]), 2 * half, MOUTH_PX, MOUTH_PX)
+        lips = np.zeros((MOUTH_PX, MOUTH_PX), np.uint8)
+        cv2.fillPoly(lips, [((p - corner) * MOUTH_PX / (2 * half)).round().astype(np.int32)], 1)
+        w = cpu.weights(vertices, a.mesh.faces, a.occluder, a.gaussians, camera)
+        worst = max(worst, float((w.hit & (w.alpha < LEAKS["hole_alpha"]))[lips > 0].mean()))
+    return worst
 
 
 def skin_inside(stand: Stand) -> float:

@@ -101,6 +101,14 @@ def test_an_open_mouth_is_no_seal(stand: leaks.Stand) -> None:
     assert mouth.lip_gap(leaks.Stand(opened)) > 10 * LEAKS["limits"]["lip_gap"]
 
 
+def test_lips_that_unroll_into_nothing_are_holes(stand: leaks.Stand) -> None:
+    """As small photos had them: what no pixel showed of the lips carried no Gaussian."""
+    g = stand.avatar.gaussians
+    keep = ~((g.layer == leaks.LAYER["lips"]) & (g.confidence < 3) | (np.arange(g.count) % 4 > 0))
+    bare = replace(g, **{name: value[keep] for name, value in vars(g).items()})
+    assert mouth.holes(leaks.Stand(replace(stand.avatar, gaussians=bare))) > LEAKS["limits"]["mouth_holes"]
+
+
 def test_painted_teeth_are_skin_in_the_mouth(stand: leaks.Stand) -> None:
     g = stand.avatar.gaussians
     layer = np.where(g.layer < leaks.LAYER["eyes"], leaks.LAYER["lips"], g.layer).astype(np.uint8)

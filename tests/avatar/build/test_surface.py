@@ -25,6 +25,7 @@ from avatar.build import (
     seed,
     shell,
     stretch,
+    unroll,
 )
 from avatar.build.parts import CLOTH, HAIR, SKIN
 from avatar.render import cpu
