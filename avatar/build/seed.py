@@ -27,7 +27,8 @@ LEVELS = (2.8, 2.2, 1.7, FACE, FINE)  # the lattices there are
 DETAIL = (0.7, 1.7)  # least and most detail that counts
 HIDDEN_INSIDE, HIDDEN_SHELL, HIDDEN_HAIR, HIDDEN_HEAD, HIDDEN_TRUNK = 1.5, 2.0, 2.0, 3.0, 4.6
 HIDDEN_TEETH = 1.0  # crowns and the lines between them
-FOLDED_STEP = 0.0012  # m at most between those on teeth, and on skin that unrolls, as large as it gets
+AROUND_STEP = 0.0025  # m at most between spots of the mouth's inside, and beside what unrolls
+FOLDED_STEP = 0.0012  # m at most between those on teeth, and on lips and lids that unroll, as large as they get
 SEEN_SIGMA, HIDDEN_SIGMA, HAIR_SIGMA = 0.45, 0.75, 0.55  # of the spacing
 STRETCH = 3.0  # how many times longer than in the picture a spot may be along a steep surface
 STRETCH_FRINGE = 2.0  # and in hair's soft edge, which goes back steeply: a turn must not draw it out
@@ -243,10 +244,13 @@ def _hidden(model, o, mesh, folded, wide, points, depth, spacing, random) -> _Sc
     tri = points[faces[candidates]]
     normal = np.cross(tri[:, 1] - tri[:, 0], tri[:, 2] - tri[:, 0])
     step = _hidden_spacing(model, mesh, candidates) * spacing * points[: mesh.body_vertices, 2].mean() / o.camera.focal
-    folded = folded[candidates]
+    unrolling, folded = folded, folded[candidates]
     wide = np.where(folded[:, None, None], wide[candidates], tri)
     teeth = np.isin(mesh.part[candidates], [anatomy.UPPER_TEETH, anatomy.LOWER_TEETH])
-    step = np.where(folded | teeth, np.minimum(step, FOLDED_STEP), step)
+    cavity = layers(model, mesh)[candidates] == LAYER["cavity"]
+    around = cavity | np.isin(faces[candidates], faces[unrolling]).any(1)
+    limit = np.where((folded & ~cavity) | teeth, FOLDED_STEP, np.where(around, AROUND_STEP, np.inf))
+    step = np.minimum(step, limit)
     area = np.linalg.norm(np.cross(wide[:, 1] - wide[:, 0], wide[:, 2] - wide[:, 0]), axis=1) / 2
     count = np.floor(area / (step**2 * 0.866) + np.random.default_rng(random).random(len(area))).astype(int)
     at = np.repeat(np.arange(len(candidates)), count)

@@ -8,13 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avatar.asset import Avatar
+from avatar.build import anatomy
 from avatar.build.kinematics import F64
 from avatar.build.observe import Observation, unit
 from avatar.build.seed import Seeds
 from avatar.build.unroll import Unrolled
 from avatar.rig import Rig
 
-MOST = 3.8  # px, half of the longest spot at a face 140 px wide
+MOST = 3.1  # px, half of the longest spot at a face 140 px wide
 GROWN = 2.0  # times its length in the photo, of a spot on skin that unrolls: others lie below it there
 
 
@@ -24,12 +25,15 @@ def bounded(avatar: Avatar, o: Observation, seeds: Seeds, unrolled: Unrolled) ->
     photo = rig.vertices(avatar.photo).astype(np.float64)
     depth = float(np.median(o.camera.camera_from_world(photo)[faces[seeds.face, 0], 2]))
     already = largest_axes(photo, faces, seeds.face, seeds.shape)  # long along a steep surface
-    most = np.maximum(MOST * unit(o) * depth / o.camera.focal, already)
+    limit = MOST * unit(o) * depth / o.camera.focal
+    head = np.isin(avatar.mesh.joint_index[faces[seeds.face]][..., 0], (*anatomy.HEAD_JOINTS,)).all(1)
+    underlay = ~seeds.seen & head & (avatar.part[seeds.face] == anatomy.SKIN)
+    most = np.where(underlay, limit, np.maximum(limit, already))
     covers = unrolled.folded[seeds.face] & seeds.seen
     most = np.where(covers, np.minimum(most, GROWN * already), most)
     shape = seeds.shape.copy()
-    for v in unrolled.moved:
-        long = np.flatnonzero(largest_axes(v, faces, seeds.face, shape) > most)
+    for v in (photo, *unrolled.moved):
+        long = np.flatnonzero(largest_axes(v, faces, seeds.face, shape) > 1.001 * most)
         shape[long] = _shortened(v[faces[seeds.face[long]]], shape[long], most[long])
     return replace(seeds, shape=shape)
 

@@ -61,7 +61,7 @@ def holes(stand: Stand) -> float:
     SHAPES."""
     a, worst = stand.avatar, 0.0
     for shape in SHAPES:
-        vertices = stand.vertices(stand.face(**shape))
+        vertices = stand.vertices(stand.face(True, **shape))
         p = stand.landmarks(vertices)[list(LIPS_OUTER), :2]
         half = MOUTH_SIDE * float(np.ptp(p[:, 0])) / 2
         corner = p.mean(0) - half
