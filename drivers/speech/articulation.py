@@ -26,19 +26,19 @@ _SHAPES: dict[str, dict[str, float]] = {
     "CH": {"jawOpen": 0.08, "mouthFunnel": 0.48, "mouthPucker": 0.14, "mouthLowerDown": 0.20, "mouthUpperUp": 0.16},
     "SS": {"jawOpen": 0.05, "mouthLowerDown": 0.28, "mouthUpperUp": 0.13, "mouthStretch": 0.16, "mouthSmile": 0.08},
     "nn": {"jawOpen": 0.10, "mouthLowerDown": 0.18, "mouthUpperUp": 0.08, "mouthStretch": 0.04},
-    "RR": {"jawOpen": 0.13, "mouthFunnel": 0.30, "mouthPucker": 0.18, "mouthLowerDown": 0.10},
+    "RR": {"jawOpen": 0.08, "mouthFunnel": 0.30, "mouthPucker": 0.18, "mouthLowerDown": 0.10},
     "aa": {"jawOpen": 0.46, "mouthLowerDown": 0.28, "mouthUpperUp": 0.16, "mouthStretch": 0.06},
     "E": {"jawOpen": 0.28, "mouthLowerDown": 0.26, "mouthUpperUp": 0.15, "mouthSmile": 0.14, "mouthStretch": 0.12},
     "I": {"jawOpen": 0.15, "mouthLowerDown": 0.24, "mouthUpperUp": 0.13, "mouthSmile": 0.24, "mouthStretch": 0.16},
-    "O": {"jawOpen": 0.30, "mouthFunnel": 0.46, "mouthPucker": 0.40, "mouthLowerDown": 0.06},
-    "U": {"jawOpen": 0.12, "mouthFunnel": 0.26, "mouthPucker": 0.75},
+    "O": {"jawOpen": 0.22, "mouthFunnel": 0.46, "mouthPucker": 0.40, "mouthLowerDown": 0.06},
+    "U": {"jawOpen": 0.04, "mouthFunnel": 0.12, "mouthPucker": 0.75},
 }  # fmt: skip
 
 # How far each viseme opens the jaw: what a head learns to hear (0 shut, 1 as wide as speech goes)
-JAW_OPENING = (0.0, 0.0, 0.10, 0.2, 0.22, 0.3, 0.15, 0.08, 0.2, 0.3, 0.9, 0.6, 0.3, 0.65, 0.35)
+JAW_OPENING = (0.0, 0.0, 0.10, 0.2, 0.22, 0.3, 0.15, 0.08, 0.2, 0.2, 0.9, 0.6, 0.3, 0.5, 0.1)
 
 # ... how far it parts the lips, and how far it rounds them: heard as well
-LIP_OPENING = (0.0, 0.0, 0.2, 0.3, 0.3, 0.35, 0.35, 0.35, 0.3, 0.3, 0.9, 0.65, 0.45, 0.5, 0.25)
+LIP_OPENING = (0.0, 0.0, 0.2, 0.3, 0.3, 0.35, 0.35, 0.35, 0.3, 0.25, 0.9, 0.65, 0.45, 0.45, 0.12)
 LIP_ROUNDING = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.6, 0.0, 0.0, 0.4, 0.0, 0.0, 0.0, 0.8, 1.0)
 
 LIPS, JAW_PART = 0, 1

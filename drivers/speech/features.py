@@ -20,8 +20,8 @@ RATE = 16000  # Hz
 FRAME = 320  # samples, the encoder's 20 ms
 FRAME_RATE = RATE // FRAME  # 50 Hz
 WINDOW_SECONDS = 2.0  # s the encoder hears; 1.0 takes a third off its time and costs a hundredth of accuracy
-HOP = 0.080  # s between two runs of the encoder
-LOOKAHEAD = 0.040  # s after a frame that its features have heard, at least
+HOP = 0.060  # s between two runs of the encoder
+LOOKAHEAD = 0.060  # s after a frame that its features have heard, at least
 
 
 class Encoder(Protocol):

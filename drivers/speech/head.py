@@ -80,6 +80,23 @@ class Head:
         layers = {k: getattr(self, k).astype(np.float16) for k in _LAYERS}
         np.savez_compressed(path, context=np.array([self.past, self.ahead], np.int16), **layers)
 
+    @classmethod
+    def mean(cls, heads: list[Head]) -> Head:
+        """One head with the mean of the logits of several that hear the same frames."""
+        past, ahead = heads[0].past, heads[0].ahead
+        frames = past + 1 + ahead
+        width, hidden = sum(len(h.w0) for h in heads), sum(len(h.w1) for h in heads)
+        w1 = np.zeros((hidden, frames, width), np.float32)  # each part hears its own projection alone
+        row = column = 0
+        for h in heads:
+            rows, columns = len(h.w1), len(h.w0)
+            w1[row : row + rows, :, column : column + columns] = h.w1.reshape(rows, frames, columns)
+            row, column = row + rows, column + columns
+        w0, b0, b1 = (np.concatenate([getattr(h, k) for h in heads]) for k in ("w0", "b0", "b1"))
+        w2 = np.concatenate([h.w2 for h in heads], 1) / len(heads)
+        b2 = np.mean([h.b2 for h in heads], 0, dtype=np.float32)
+        return cls(w0, b0, w1.reshape(hidden, -1), b1, w2, b2, past, ahead)
+
     @property
     def width(self) -> int:
         """Of the features it hears."""

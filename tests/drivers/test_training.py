@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from drivers.speech.articulation import JAW_OPENING
-from drivers.speech.head import Articulation
-from drivers.speech.training import corpus, evaluation
+from drivers.speech.head import Articulation, Head
+from drivers.speech.training import corpus, evaluation, flite
 from drivers.speech.training.augmentation import augment, not_speech
 from drivers.speech.training.corpus import RATE, Utterance
-from drivers.speech.training.fit import Shape, curve_target, fit
+from drivers.speech.training.fit import RECENT, Shape, curve_target, fit, frame_weights
 from drivers.speech.training.synthesis import labels_of, utterance
 from drivers.speech.training.windows import FRAMES, Windows, of_utterance
 from drivers.speech.visemes import (
@@ -66,6 +66,13 @@ def test_espeak_says_its_phonemes_when_it_says_them():
     assert {PP, AA} <= set(u.labels)
     level = np.sqrt(np.mean(u.samples[: len(u.labels) * 160].reshape(-1, 160) ** 2, 1))
     assert level[u.labels == AA].mean() > 2 * level[u.labels == PP].mean()  # the closure of a p is quiet
+
+
+def test_flites_phones_last_to_their_ends():
+    labels = flite.labels_of("pau:0.106 m:0.206 ax:0.306 p:0.406", RATE // 2)
+    assert len(labels) == 50
+    np.testing.assert_array_equal(labels[[5, 12, 22, 32]], [SIL, PP, AA, PP])
+    assert (labels[10:20] == PP).all() and (labels[20:30] == AA).all() and (labels[41:] == SIL).all()
 
 
 def test_augmentation_moves_labels_with_the_sound():
@@ -131,6 +138,24 @@ def test_the_fit_learns_what_can_be_learned_and_is_repeatable():
     assert ((heard.closure > 0.5) == (labels.reshape(-1) == PP)).mean() > 0.97
     again = fit(data, np.ones(400), 150, shape=Shape(64, 64, 1, 1))
     assert np.array_equal(head.w1, again.w1) and np.array_equal(head.b2, again.b2)
+
+
+def test_the_mean_of_heads_is_the_mean_of_what_they_say():
+    rng = np.random.default_rng(0)
+    data = Windows(
+        rng.standard_normal((24, FRAMES, 8)).astype(np.float16),
+        rng.integers(0, N_VISEMES, (24, FRAMES)),
+        np.array(["x"] * 24),
+    )
+    heads = [fit(data, np.ones(24), 3, seed, Shape(projection=6, hidden=10)) for seed in (0, 1)]
+    x = rng.standard_normal((12, 8)).astype(np.float32)
+    both = Head.mean(heads)
+    np.testing.assert_allclose(both.logits(x), np.mean([h.logits(x) for h in heads], 0), atol=1e-4)
+
+
+def test_frames_that_are_used_live_count_more():
+    weight = frame_weights(40).numpy()
+    assert weight.mean() == pytest.approx(1) and (weight[-RECENT:] > 2 * weight[0]).all()
 
 
 def test_the_jaw_target_is_smooth_and_keeps_held_vowels():

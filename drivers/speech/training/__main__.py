@@ -2,8 +2,8 @@
 
     python -m drivers.speech.training --recordings ../shared/traindata/ljspeech --testdata ../shared/testdata
 
-Needs espeak-ng (the library, in a process of its own), pocketsphinx (`pip install pocketsphinx`) and the encoder's
-weights. With the same data and seed it writes the same head.
+Needs espeak-ng (the library, in a process of its own), flite (`apt install flite`), pocketsphinx (`pip install
+pocketsphinx`) and the encoder's weights. With the same data and seed it writes the same head.
 """
 
 from __future__ import annotations
@@ -41,13 +41,17 @@ def main() -> None:
     if options.evaluate_only:
         head = Head.load(out)
     else:
-        amounts = Amounts(english=options.english, other=options.other, recorded_copies=options.copies)
-        asked = f"--english {amounts.english:g} --other {amounts.other:g} --copies {amounts.recorded_copies}"
+        amounts = Amounts(
+            english=options.english, other=options.other, recorded_copies=options.copies, flite=options.flite
+        )
+        asked = f"--english {amounts.english:g} --flite {amounts.flite:g} --other {amounts.other:g}"
+        asked += f" --copies {amounts.recorded_copies} --nets {options.nets}"
         report(f"--encoder {options.encoder} {asked} --iterations {options.iterations} --seed {options.seed}")
         windows = build(encoder, amounts, options.recordings, options.seed, report, window)
         shape = SHAPES.get(options.encoder, Shape())
-        head = fit(windows, importance(windows), options.iterations, options.seed, shape)
-        report(f"fitted in {options.iterations} steps, seed {options.seed}")
+        seeds = range(options.seed, options.seed + options.nets)
+        head = Head.mean([fit(windows, importance(windows), options.iterations, seed, shape) for seed in seeds])
+        report(f"{options.nets} nets fitted in {options.iterations} steps each, seeds from {options.seed}")
     ear = Ear(options.encoder, encoder, head, window)
     clips = material(options.testdata, Aligner(), options.more)
     figures: dict[str, Figures] = {}
@@ -70,9 +74,11 @@ def _options() -> argparse.Namespace:
     p.add_argument("--testdata", type=Path, default=SHARED / "testdata", help="folder with manifest.csv and speech/")
     p.add_argument("--more", type=Path, help="folder of further test clips, .wav and .txt of the same name")
     p.add_argument("--english", type=float, default=14.0, help="minutes of synthesized English (default %(default)s)")
+    p.add_argument("--flite", type=float, default=12.0, help="minutes of flite's voices (default %(default)s)")
     p.add_argument("--other", type=float, default=9.0, help="minutes of other languages (default %(default)s)")
     p.add_argument("--copies", type=int, default=8, help="augmentations of each recording (default %(default)s)")
     p.add_argument("--iterations", type=int, default=1300)
+    p.add_argument("--nets", type=int, default=2, help="nets whose mean is the head (default %(default)s)")
     p.add_argument("--seed", type=int, default=0)
     p.add_argument(
         "--encoder", default="tiny.en", help="tiny.en, base, mel or an openai-whisper .pt (default %(default)s)"

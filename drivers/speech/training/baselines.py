@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from drivers.speech.features import FRAME, FRAME_RATE
+from drivers.speech.features import FRAME, FRAME_RATE, HOP, LOOKAHEAD
 from drivers.speech.training.alignment import phone_model_path
 from drivers.speech.training.corpus import RATE, Utterance
 from drivers.speech.visemes import N_VISEMES, SIL, VISEME, from_arpabet
@@ -35,7 +35,7 @@ def energy_opening(u: Utterance) -> NDArray:
     return np.convolve(opening, np.ones(3) / 3, mode="same")
 
 
-def allphone(u: Utterance, hop: float = 0.08, lookahead: float = 0.04) -> NDArray:
+def allphone(u: Utterance, hop: float = HOP, lookahead: float = LOOKAHEAD) -> NDArray:
     """(n,) visemes of pocketsphinx's phone recognition, each frame as it stands when the driver too must answer."""
     from pocketsphinx import Decoder
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from drivers.speech.features import WINDOW_SECONDS, Encoder
+from drivers.speech.training import flite
 from drivers.speech.training.alignment import Aligner, AlignmentError, dictionary_path
 from drivers.speech.training.augmentation import augment, not_speech
 from drivers.speech.training.corpus import RATE, Utterance, dictionary_words, english_text, other_text, recorded
@@ -23,6 +24,7 @@ class Amounts:
     """Minutes of sound before augmentation, and how often recorded speech is augmented anew."""
 
     english: float = 14.0
+    flite: float = 12.0
     other: float = 9.0
     wordless: float = 4.0
     recorded_copies: int = 8
@@ -41,6 +43,7 @@ def build(
     parts: list[Windows] = []
     sources = {
         "espeak, English": _english(amounts.english * 60, rng),
+        "flite, English": _flite(amounts.flite * 60, rng),
         "espeak, other languages": _other(amounts.other * 60, rng),
         "not speech": _wordless(amounts.wordless * 60, rng),
         "recorded": _recorded(recordings, amounts.recorded_copies, rng),
@@ -56,8 +59,9 @@ def build(
 
 
 def importance(data: Windows) -> np.ndarray:
-    """Recorded speech counts three times: it is what the head will hear, and little of it is to be had."""
-    return np.where(np.char.startswith(data.source, "LJ"), 3.0, 1.0)
+    """Recorded speech counts three times, voices made of recordings one and a half: the head will hear people."""
+    recorded, flite = (np.char.startswith(data.source, name) for name in ("LJ", "flite"))
+    return np.where(recorded, 3.0, np.where(flite, 1.5, 1.0))
 
 
 def _english(seconds: float, rng: np.random.Generator) -> Iterator[Utterance]:
@@ -65,6 +69,16 @@ def _english(seconds: float, rng: np.random.Generator) -> Iterator[Utterance]:
     yield from _spoken(
         seconds, rng, lambda: (english_text(rng, words), str(rng.choice(ENGLISH)) + str(rng.choice(VARIANTS)))
     )
+
+
+def _flite(seconds: float, rng: np.random.Generator) -> Iterator[Utterance]:
+    words = dictionary_words(dictionary_path())
+    while seconds > 0:
+        voice = str(rng.choice(flite.VOICES, p=flite.SHARES))
+        u = flite.utterance(english_text(rng, words), voice, float(rng.uniform(*flite.STRETCH)))
+        if len(u.samples) > RATE / 2:
+            seconds -= len(u.samples) / RATE
+            yield augment(u, rng)
 
 
 def _other(seconds: float, rng: np.random.Generator) -> Iterator[Utterance]:

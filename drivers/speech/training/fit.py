@@ -19,6 +19,7 @@ LEARNING_RATE = 2e-3
 WEIGHT_DECAY = 0.02
 LABEL_SMOOTHING = 0.05
 CLOSURE_WEIGHT, REGRESSION_WEIGHT = 0.5, 2.0
+RECENT, BEFORE = 6, 0.4  # the newest frames learned, those that are live, count 1; those before, which heard more, this
 CURVES = {JAW: JAW_OPENING, APERTURE: LIP_OPENING, ROUNDING: LIP_ROUNDING}  # output -> its value in each viseme
 
 
@@ -93,10 +94,11 @@ def fit(
     optimizer = torch.optim.AdamW(net.parameters(), LEARNING_RATE, weight_decay=WEIGHT_DECAY)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, iterations, pct_start=0.1)
     p = importance / importance.sum()
+    frames = frame_weights(learned.stop - learned.start)
     for _ in range(iterations):
         i = torch.from_numpy(rng.choice(len(x), BATCH, p=p))
         out = net((x[i].float() - mean) / deviation)
-        loss = _loss(out, y[i][:, learned], {k: c[i] for k, c in curves.items()}, weight)
+        loss = _loss(out, y[i][:, learned], {k: c[i] for k, c in curves.items()}, weight, frames)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -105,9 +107,21 @@ def fit(
     return Head.of(mean.numpy(), deviation.numpy(), layers, shape.past, shape.ahead)
 
 
-def _loss(out: torch.Tensor, y: torch.Tensor, curves: dict[int, torch.Tensor], weight: torch.Tensor) -> torch.Tensor:
-    logits = out[..., :N_VISEMES].reshape(-1, N_VISEMES)
-    visemes = F.cross_entropy(logits, y.reshape(-1), weight=weight, label_smoothing=LABEL_SMOOTHING)
-    closure = F.binary_cross_entropy_with_logits(out[..., CLOSURE], (y == PP).float(), pos_weight=torch.tensor(2.0))
-    regressions = torch.stack([F.mse_loss(torch.sigmoid(out[..., k]), c) for k, c in curves.items()]).sum()
-    return visemes + CLOSURE_WEIGHT * closure + REGRESSION_WEIGHT * regressions
+def frame_weights(n: int) -> torch.Tensor:
+    """(n,) of mean 1"""
+    weight = torch.full((n,), BEFORE)
+    weight[-RECENT:] = 1
+    return weight / weight.mean()
+
+
+def _loss(
+    out: torch.Tensor, y: torch.Tensor, curves: dict[int, torch.Tensor], weight: torch.Tensor, frames: torch.Tensor
+) -> torch.Tensor:
+    logits = out[..., :N_VISEMES].transpose(1, 2)
+    each = F.cross_entropy(logits, y, weight=weight, label_smoothing=LABEL_SMOOTHING, reduction="none")
+    visemes = (each * frames).sum() / (weight[y] * frames).sum()
+    shut, positive = (y == PP).float(), torch.tensor(2.0)
+    each = F.binary_cross_entropy_with_logits(out[..., CLOSURE], shut, pos_weight=positive, reduction="none")
+    closure = (each * frames).mean()
+    regressions = torch.stack([((torch.sigmoid(out[..., k]) - c) ** 2 * frames).mean() for k, c in curves.items()])
+    return visemes + CLOSURE_WEIGHT * closure + REGRESSION_WEIGHT * regressions.sum()
