@@ -14,7 +14,7 @@ from drivers.speech import ears
 from drivers.speech.articulation import aperture
 from drivers.speech.audio import AudioError, load
 from drivers.speech.driver import Settings, SpeechDriver, track
-from drivers.speech.features import StreamingFeatures
+from drivers.speech.features import HOP, LOOKAHEAD, StreamingFeatures
 from drivers.speech.head import Head
 from drivers.speech.mel import MelEncoder
 from drivers.speech.ring import Ring
@@ -161,7 +161,8 @@ def test_a_voice_in_noise_still_moves_the_mouth(jfk):
 
 def test_the_encoder_rests_while_nobody_speaks():
     driver = SpeechDriver()
-    assert len(driver.push(np.zeros(10 * RATE))) == 498  # what 10 s hold but for the lookahead
+    heard = 10 // HOP * HOP - LOOKAHEAD  # s: whole hops, but for the lookahead
+    assert len(driver.push(np.zeros(10 * RATE))) == round(heard * 50)
     assert driver._features.encoded == 0 and not driver.speaking
 
 
@@ -382,7 +383,7 @@ def test_ten_minutes_neither_drift_nor_grow():
         last = motions[-1].time
         if minute == 1:
             held = sum(len(pickle.dumps(v)) for v in vars(driver._solver).values()) + driver._voice._pending.nbytes
-    assert last == pytest.approx(600 - 0.04 - 0.02) and count == round((last + 0.02) * 50)
+    assert last == pytest.approx(600 - LOOKAHEAD - 0.02) and count == round((last + 0.02) * 50)
     assert (
         sum(len(pickle.dumps(v)) for v in vars(driver._solver).values()) + driver._voice._pending.nbytes <= 1.5 * held
     )
