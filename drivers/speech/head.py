@@ -93,7 +93,7 @@ class Head:
             w1[row : row + rows, :, column : column + columns] = h.w1.reshape(rows, frames, columns)
             row, column = row + rows, column + columns
         w0, b0, b1 = (np.concatenate([getattr(h, k) for h in heads]) for k in ("w0", "b0", "b1"))
-        w2 = np.concatenate([h.w2 for h in heads], 1) / np.float32(len(heads))
+        w2 = (np.concatenate([h.w2 for h in heads], 1) / len(heads)).astype(np.float32)
         b2 = np.stack([h.b2 for h in heads]).mean(0).astype(np.float32)
         return cls(w0, b0, w1.reshape(hidden, -1), b1, w2, b2, past, ahead)
 
