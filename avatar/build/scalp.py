@@ -2,7 +2,8 @@
 
 A sheet at the depth of the outline stands off a turned head like a fin. The scalp instead is subdivided (Loop 1987) and
 moved along its normals: where it is seen edge-on, by as much as the matte says; in between and behind, as smoothly as
-that allows; nothing at the hairline, where its border dips under the skin. It hangs on the skull alone.
+that allows, and behind by a little more; nothing at the hairline, where its border dips under the skin. An outline is
+made by the hair that stands farthest off, so the strip along the hairline has little say. It hangs on the skull alone.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import numpy as np
 import scipy.sparse as sp
 import scipy.sparse.linalg as sl
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from avatar.build import anatomy
 from avatar.build.kinematics import F64
@@ -29,9 +31,11 @@ LEVELS = 2  # subdivisions: edges of 18 mm become 4.5 mm
 OUTLINE = 0.9  # alpha at which the scalp ends: softer hair is the fringe's, which alone can be half transparent
 EDGE_ON = 0.15  # |cosine| to the view up to which a vertex tells the outline
 SUNK = -0.003  # m at the border
-FARTHEST = 0.17  # of the face's width that hair may stand off the skull; what is farther out is the sheet's
+FARTHEST = 0.3  # of the face's width that hair may stand off the skull; what is farther out is the sheet's
 INWARDS = 0.006  # m that a skull which sticks out of the matte is taken back
 STIFF, TAUT, USUAL = 6.0, 0.05, 0.01  # weights of |L h|^2, |grad h|^2, |h - usual|^2 against a vertex on the outline
+RAMP = 0.025  # m from the hairline over which hair gains its height
+UPPER, MORE = 0.75, 0.004  # hair is thickest at the back: this quantile of what outlines tell, and so many m more
 ROUNDS = 3
 
 
@@ -147,6 +151,7 @@ def _heights(o: Observation, parts: Parts, skin: F64, normal: F64, faces: NDArra
     A = adjacency(faces, n)
     smooth = STIFF * (L.T @ L) + TAUT * (sp.diags(np.asarray(A.sum(1)).ravel()) - A) + USUAL * sp.eye(n)
     height = np.zeros(n)
+    ramp = (cKDTree(skin[border]).query(skin)[0] / RAMP).clip(0, 1)
     farthest = FARTHEST * o.face_width * float(np.abs(skin[:, 2]).mean()) / o.camera.focal
     for _ in range(ROUNDS):
         at, more = _to_the_outline(o, parts, skin + height[:, None] * normal, normal)
@@ -155,9 +160,10 @@ def _heights(o: Observation, parts: Parts, skin: F64, normal: F64, faces: NDArra
         tell = ~border[at]
         at, more = at[tell], more[tell]
         wanted[at] = (height[at] + more).clip(-INWARDS, farthest)
-        weight[at] = 1.0
-        usual = max(float(np.median(wanted[at])), 0.0) if len(at) else 0.0
-        height = sl.spsolve((smooth + sp.diags(weight)).tocsc(), weight * wanted + USUAL * usual)
+        weight[at] = np.where(more < 0, 1, ramp[at] ** 2)
+        full = wanted[at][ramp[at] == 1]
+        usual = max(float(np.quantile(full, UPPER)) + MORE, 0.0) if len(full) else 0.0
+        height = sl.spsolve((smooth + sp.diags(weight)).tocsc(), weight * wanted + USUAL * usual * ramp)
     return np.asarray(height)
 
 

@@ -25,6 +25,7 @@ CELL = 4.0  # px, as all lengths in px for a face 140 px wide
 OVERLAP = 4.0  # px that the shell continues under the body's edge
 BEHIND = 0.004  # m deeper there
 BEYOND = 16.0  # px that it continues beyond the picture
+EVEN = 3.0  # px, sigma over which the contour's depth is evened out
 ROUND, ROUND_MOST = 1.0, 25.0  # how far it goes back at the matte's edge: times its width there, at most px
 SNAP, ON_EDGE = 0.45, 1.0  # cells that a vertex goes to lie on the outline, and px inside where that is
 EDGE_ALPHA = 0.1  # of the edge to which it goes back
@@ -103,8 +104,7 @@ def _continued(
 ) -> tuple[F32, F32]:
     """The body's depth (H, W) and its weights for JOINTS (H, W, 6), smoothly continued beyond it."""
     known = covered.astype(np.float32)
-    z = push_pull(np.where(covered, depth, 0)[..., None].astype(np.float32), known)[..., 0]
-    z = np.where(covered, depth, cv2.GaussianBlur(z, (0, 0), 3 * u))
+    z = np.where(covered, depth, _of_the_contour(depth, covered, EVEN * u))
     trunk = weights[:, JOINTS].copy()
     trunk[:, 0] = 1 - trunk[:, 1:].sum(1)  # jaw and eyes: the skull
     groups = np.zeros((*covered.shape, len(JOINTS)), np.float32)
@@ -112,6 +112,18 @@ def _continued(
     halves = [push_pull(np.ascontiguousarray(h), known) for h in np.split(groups, 2, axis=2)]  # at most 4 channels
     groups = np.concatenate([cv2.GaussianBlur(h, (0, 0), 6 * u) for h in halves], 2)
     return z, groups / groups.sum(2, keepdims=True)
+
+
+def _of_the_contour(depth: F32, covered: NDArray[np.bool_], sigma: float) -> F32:
+    """(H, W) m: the depth along the contour of what is covered, smoothly continued beyond it.
+
+    Hair beside a face goes on from the skull's contour, behind the ears: a mean of more than the contour would lie
+    centimetres before it.
+    """
+    inside = cv2.erode(covered.astype(np.uint8), np.ones((3, 3)), borderType=cv2.BORDER_REPLICATE) > 0
+    contour = (covered & ~inside).astype(np.float32)
+    z = push_pull(np.where(contour > 0, depth, 0)[..., None].astype(np.float32), contour)[..., 0]
+    return np.asarray(cv2.GaussianBlur(z, (0, 0), sigma), np.float32)
 
 
 def _any_in_cells(mask: NDArray, rows: int, columns: int, g: float) -> NDArray[np.bool_]:

@@ -131,8 +131,26 @@ def test_the_scalp_dips_under_the_skin_at_the_hairline_and_hangs_on_the_skull_al
     )
     border = np.unique(edges[count == 1])
     assert np.allclose(s.height[border], scalp.SUNK, atol=1e-4)
-    assert s.height.max() < scalp.FARTHEST * 0.2  # no more than hair that stands 3 cm off a head 0.2 m wide
+    assert s.height.max() < scalp.FARTHEST * 0.2  # no more than hair that stands 6 cm off a head 0.2 m wide
     assert (s.weights[:, prune.HEAD] == 1).all()
+
+
+def test_hair_gains_its_height_behind_the_hairline_and_is_thickest_at_the_back(person: Person) -> None:
+    s, skin = person.scalp, person.scalp.origin @ person.vertices
+    border = skin[np.isclose(s.height, scalp.SUNK, atol=1e-4)]
+    away = np.linalg.norm(skin[:, None] - border[None], axis=2).min(1)
+    at_the_line, full = np.median(s.height[away < 0.3 * scalp.RAMP]), away > scalp.RAMP
+    behind = full & (skin[:, 2] < np.quantile(skin[:, 2], 0.3))
+    assert at_the_line < 0.5 * np.median(s.height[full])
+    assert np.median(s.height[behind]) >= np.median(s.height[full])
+
+
+def test_the_sheet_starts_at_the_depth_of_the_contour_not_of_the_face() -> None:
+    y, x = np.mgrid[:60, :80]
+    off = np.hypot(x - 30, y - 30)
+    depth = np.where(off < 20, 0.5 + 0.1 * (off / 20) ** 2, 0).astype(np.float32)  # a bowl: the middle 10 cm nearer
+    beyond = shell._of_the_contour(depth, off < 20, 2.0)
+    assert abs(beyond[30, 52] - 0.59) < 0.012 and abs(beyond[30, 70] - 0.59) < 0.012
 
 
 def test_the_sheet_goes_back_from_the_body_to_its_edge() -> None:
