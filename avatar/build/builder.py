@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 import avatar.build.fit as fitting
 from avatar.asset import Avatar, Gaussians
-from avatar.build import assemble, check, colour, corrections, lips, observe, refine, seed, stretch, unroll
+from avatar.build import assemble, check, colour, corrections, lips, observe, refine, seed, spacing, stretch, unroll
 from avatar.build import mesh as meshing
 from avatar.build.arms import limits as arm_limits
 from avatar.build.arms import plan as arms
@@ -26,6 +26,7 @@ from avatar.build.mesh import UnionMesh
 from avatar.build.observe import Observation
 from avatar.build.photo import Refused, read
 from avatar.build.report import Report, peak_memory_mb
+from avatar.render import cpu
 from models import body
 from models.body import BodyModel
 
@@ -33,6 +34,8 @@ __all__ = ["STAGES", "VERSION", "Corrections", "Options", "Refused", "Report", "
 
 VERSION = "1"
 BAD_FIT, NO_FACE_FIT = 2.2, 5.0  # % of face width that the landmarks are off the model
+FIRST_STEPS = 12  # of conjugate gradients, enough to tell what a first lattice misses
+SPACINGS = 3  # tries to reach the wanted number
 VIEW_SIDE = 512  # px at which the default view is judged
 Progress = Callable[[str, float, str], None]
 
@@ -49,8 +52,8 @@ STAGES = {  # name -> (share of the whole time, what it says)
 
 @dataclass(frozen=True)
 class Options:
-    gaussians: int = 85_000  # aimed at; a small photo gets fewer
-    most: int = 100_000
+    gaussians: int = 95_000  # aimed at; a small photo gets fewer
+    most: int = 105_000
     seed: int = 0
     name: str = ""  # default: the photo's file name
     consent: str = ""  # a note on the person's consent, kept in the file
@@ -115,9 +118,10 @@ def build(
     avatar, union = assemble.drop_unreachable(avatar, union, model)
     stages.enter("seed")
     folds = unroll.unrolled(model, avatar)
-    seeds = stretch.bounded(avatar, o, _seed_to_number(model, o, union, folds, options), folds)
+    unfolds = assemble.blink_stretch(avatar, model)
+    seeds = stretch.bounded(avatar, o, _seeded(model, plan, union, folds, unfolds, options), folds)
     stages.enter("colour")
-    gaussians = _coloured(model, o, plan.trunk, union, seeds, assemble.blink_stretch(avatar, model))
+    gaussians = _coloured(model, o, plan.trunk, union, seeds, unfolds)
     stages.enter("check")
     provenance = {"builder": VERSION, "settings": asdict(options), "seed": options.seed, "consent": options.consent}
     name = options.name or photo.stem
@@ -145,26 +149,45 @@ def _judge_fit(off: float) -> list[str]:
     return []
 
 
+def _seeded(
+    model: BodyModel, plan: arms.Plan, union: UnionMesh, folds: unroll.Unrolled, unfolds: NDArray, options: Options
+) -> seed.Seeds:
+    """Seeds by the photo's detail, and then by what those miss of it."""
+    o, wanted = plan.photo, spacing.by_detail(plan.photo)
+    seeds = _seed_to_number(model, o, union, folds, wanted, options)
+    first = _coloured(model, o, plan.trunk, union, seeds, unfolds, FIRST_STEPS)
+    posed, skin = union.posed.astype(np.float32), union.skin
+    drawn = cpu.draw(posed, skin.faces, union.occluder, first, o.camera)
+    return _seed_to_number(model, o, union, folds, spacing.by_error(o, drawn, wanted), options)
+
+
 def _seed_to_number(
-    model: BodyModel, o: Observation, union: UnionMesh, folds: unroll.Unrolled, options: Options
+    model: BodyModel, o: Observation, union: UnionMesh, folds: unroll.Unrolled, wanted: NDArray, options: Options
 ) -> seed.Seeds:
     """Seeds at the spacing that gives the wanted number; a photo of few pixels gets fewer, not finer ones."""
-    spacing = seed.default_spacing(o)
-    seeds = seed.seed(model, o, union, folds, spacing, options.seed)
-    for _ in range(2):
-        ratio = (seeds.count / options.gaussians) ** 0.5
-        if 0.96 < ratio < 1.04 or (spacing == seed.FINEST and ratio < 1):
+    scale = seed.default_spacing(o)
+    seeds = seed.seed(model, o, union, folds, wanted, scale, options.seed)
+    for _ in range(SPACINGS):
+        ratio = seeds.count / options.gaussians
+        if 0.97 < ratio < 1.03 or (scale == seed.FINEST and ratio < 1):
             break
-        spacing = max(spacing * ratio, seed.FINEST)
-        seeds = seed.seed(model, o, union, folds, spacing, options.seed)
+        visible = max(options.gaussians - int((~seeds.seen).sum()), options.gaussians // 4)
+        scale = max(scale * (seeds.seen.sum() / visible) ** 0.5, seed.FINEST)  # what is hidden follows little
+        seeds = seed.seed(model, o, union, folds, wanted, scale, options.seed)
     while seeds.count > options.most:
-        spacing *= 1.05
-        seeds = seed.seed(model, o, union, folds, spacing, options.seed)
+        scale *= 1.05
+        seeds = seed.seed(model, o, union, folds, wanted, scale, options.seed)
     return seeds
 
 
 def _coloured(
-    model: BodyModel, o: Observation, trunk: Observation, union: UnionMesh, seeds: seed.Seeds, unfolds: NDArray
+    model: BodyModel,
+    o: Observation,
+    trunk: Observation,
+    union: UnionMesh,
+    seeds: seed.Seeds,
+    unfolds: NDArray,
+    steps: int = colour.STEPS,
 ) -> Gaussians:
     """Gaussians with their solved colours; trunk: the photo without its moving arms; unfolds (F,) in a blink."""
     first, doubt = colour.first_colours(model, trunk, union, seeds, unfolds)
@@ -175,7 +198,7 @@ def _coloured(
     )  # fmt: skip
     opacity = colour.solve_opacity(o, union, gaussians, seeds)
     gaussians = replace(gaussians, opacity=opacity.astype(np.float32))
-    return replace(gaussians, colour=colour.solve(o, union, gaussians, seeds, doubt).astype(np.float32))
+    return replace(gaussians, colour=colour.solve(o, union, gaussians, seeds, doubt, steps).astype(np.float32))
 
 
 def _checked(avatar: Avatar, o: Observation) -> tuple[Avatar, dict[str, Any]]:

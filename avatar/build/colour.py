@@ -7,6 +7,8 @@ ridge-regularised least-squares problem: conjugate gradients, 25 steps.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import scipy.sparse as sp
@@ -41,6 +43,7 @@ BROW_REACH, BROW_DARK = 2.4, 0.75  # sizes of an eye about it, brightness over t
 SKIN_CHROMA, SKIN_LIGHT = 16.0, 38.0  # distances in CIE Lab within which a colour may be this face's skin
 STEPS = 25
 RIDGE_OPACITY, RIDGE_KEPT = 0.05, 1e3
+OPACITY_ROUNDS = 3
 
 
 def sample(image: NDArray, pixels: NDArray) -> F64:
@@ -153,8 +156,9 @@ def _in_eyes(o: Observation, pixels: F64, grow: float = 1.25) -> NDArray[np.bool
     return mask[q[:, 1], q[:, 0]] > 0
 
 
-def solve(o: Observation, mesh: UnionMesh, gaussians: Gaussians, seeds: Seeds, doubt: F64) -> F64:
-    """(N, 3) colours that redraw the photo over the background, as near to the first colours as that allows."""
+def solve(o: Observation, mesh: UnionMesh, gaussians: Gaussians, seeds: Seeds, doubt: F64, steps: int = STEPS) -> F64:
+    """(N, 3) colours that redraw the photo over the background, as near to the first colours as that allows; `steps` of
+    conjugate gradients."""
     w = cpu.weights(mesh.posed.astype(np.float32), mesh.skin.faces, mesh.occluder, gaussians, o.camera)
     alpha = w.alpha.reshape(-1)
     keep = np.flatnonzero(alpha > 0.05)
@@ -168,14 +172,22 @@ def solve(o: Observation, mesh: UnionMesh, gaussians: Gaussians, seeds: Seeds, d
     on_surface = (mesh.part[seeds.face] == anatomy.SKIN) | (mesh.part[seeds.face] == anatomy.SCALP)
     ridge = ridge * np.where(on_surface, 1 + RIDGE_OUTLINE * grain.at_edge(o, seeds.pixel), 1)
     ridge = ridge * (1 + np.where(seeds.layer == LAYER["fringe"], RIDGE_FRINGE, RIDGE_EDGE) * (1 - seeds.opacity))
-    return ridge_solution(A, b, gaussians.colour.astype(np.float64), ridge[:, None]).clip(0, 1)
+    return ridge_solution(A, b, gaussians.colour.astype(np.float64), ridge[:, None], steps).clip(0, 1)
 
 
 def solve_opacity(o: Observation, mesh: UnionMesh, gaussians: Gaussians, seeds: Seeds) -> F64:
     """(N,) opacities with which the seen Gaussians at the outline redraw the matte.
 
-    A lattice samples a sharp matte too coarsely: mixed by weight, its samples blur it. Alpha is linear in them, too.
+    A lattice samples a sharp matte too coarsely: mixed by weight, its samples blur it. Alpha is linear in them, too,
+    but for its two layers, of which one dims the other: hence some rounds.
     """
+    for _ in range(OPACITY_ROUNDS):
+        gaussians = replace(gaussians, opacity=_opacity_step(o, mesh, gaussians, seeds).astype(np.float32))
+    return gaussians.opacity.astype(np.float64)
+
+
+def _opacity_step(o: Observation, mesh: UnionMesh, gaussians: Gaussians, seeds: Seeds) -> F64:
+    """(N,) the solution where alpha depends on the opacities as it does at those given."""
     w = cpu.weights(mesh.posed.astype(np.float32), mesh.skin.faces, mesh.occluder, gaussians, o.camera)
     start = gaussians.opacity.astype(np.float64)
     soft = ((o.alpha > 0.02) & (o.alpha < 0.98)).astype(np.uint8)
@@ -189,7 +201,7 @@ def solve_opacity(o: Observation, mesh: UnionMesh, gaussians: Gaussians, seeds: 
     return ridge_solution(A.tocsr(), wanted[:, None], start[:, None], ridge[:, None])[:, 0].clip(0, 1)
 
 
-def ridge_solution(A: sp.csr_matrix, b: F64, start: F64, ridge: F64) -> F64:
+def ridge_solution(A: sp.csr_matrix, b: F64, start: F64, ridge: F64, steps: int = STEPS) -> F64:
     """argmin |A c - b|^2 + ridge |c - start|^2 by conjugate gradients, all columns at once."""
     At = A.T.tocsr()
 
@@ -200,7 +212,7 @@ def ridge_solution(A: sp.csr_matrix, b: F64, start: F64, ridge: F64) -> F64:
     residual = At @ b + ridge * start - normal(c)
     p = residual.copy()
     size = (residual**2).sum(0)
-    for _ in range(STEPS):
+    for _ in range(steps):
         Ap = normal(p)
         step = size / np.maximum((p * Ap).sum(0), 1e-20)
         c += step * p

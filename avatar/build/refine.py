@@ -26,7 +26,7 @@ from models.skinning import Poser
 SMOOTH = 3.0  # weight of |L d|^2 against a landmark's 1
 FIRM_HEAD, FIRM_BODY = 0.003, 0.02  # weight of |d|^2
 TIE = 0.3  # of loose parts to the skin near them
-MATTE = 0.6  # alpha from which a pixel is inside
+MATTE = 0.9  # alpha from which a pixel is inside: what is softer is the fringe's, which alone can be half transparent
 PULL, PULL_ROUNDS = 3.0, 3
 FARTHEST_PULL = 0.5  # of the face's width; what lies farther out is a wrong fit, not a wrong surface
 
@@ -57,9 +57,9 @@ def refine(model: BodyModel, fit: Fit, landmarks: NDArray, alpha: NDArray) -> Re
     _, nearest = distance_transform_edt(~inside, return_indices=True)
     candidates = a.skin & ~a.lower_arm & solver.member
     for _ in range(PULL_ROUNDS):
-        stray, target = _stray(pixels[:, :2] + shift, candidates, inside, nearest, FARTHEST_PULL * fit.face_width)
-        outside = len(stray)
-        pulled.update(zip(stray.tolist(), target - pixels[stray, :2]))
+        astray, target = stray(pixels[:, :2] + shift, candidates, inside, nearest, FARTHEST_PULL * fit.face_width)
+        outside = len(astray)
+        pulled.update(zip(astray.tolist(), target - pixels[astray, :2]))
         if not pulled:
             break
         rows = np.array(list(pulled))
@@ -82,7 +82,7 @@ def _near_the_picture(model: BodyModel, pixels: F64, fit: Fit) -> NDArray[np.boo
     return (near | (a.head > 0.3)) & ~a.lower_arm
 
 
-def _stray(at, candidates, inside, nearest, farthest):  # type: ignore[no-untyped-def]
+def stray(at, candidates, inside, nearest, farthest):  # type: ignore[no-untyped-def]
     """Vertices outside the matte, hidden ones too (a turn shows them) -> indices, target pixels one pixel inside."""
     H, W = inside.shape
     q = np.floor(at).astype(int)

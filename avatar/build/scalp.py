@@ -10,17 +10,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 import scipy.sparse as sp
 import scipy.sparse.linalg as sl
 from numpy.typing import NDArray
+from scipy.ndimage import distance_transform_edt
 from scipy.spatial import cKDTree
 
 from avatar.build import anatomy
 from avatar.build.kinematics import F64
-from avatar.build.observe import Observation
+from avatar.build.observe import Observation, unit
 from avatar.build.parts import HAIR, Parts
-from avatar.build.refine import adjacency, umbrella
+from avatar.build.refine import adjacency, stray, umbrella
 from models.body import BodyModel
 from models.motion import HEAD, JOINT
 
@@ -37,6 +39,8 @@ STIFF, TAUT, USUAL = 6.0, 0.05, 0.01  # weights of |L h|^2, |grad h|^2, |h - usu
 RAMP = 0.025  # m from the hairline over which hair gains its height
 UPPER, MORE = 0.75, 0.004  # hair is thickest at the back: this quantile of what outlines tell, and so many m more
 ROUNDS = 3
+EVEN = 2.5  # px of a face 140 px wide, sigma that takes single strands off the outline
+ASTRAY = 0.06  # of the face's width that smoothness may leave a point outside the outline
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,7 @@ def build(model: BodyModel, o: Observation, posed: F64, parts: Parts) -> Scalp:
     height = _heights(o, parts, skin, normal, faces, border)
     weights = np.zeros((len(skin), model.weights.shape[1]))
     weights[:, HEAD] = 1
-    return Scalp(skin + height[:, None] * normal, faces, weights, origin, height)
+    return Scalp(_within(o, skin + height[:, None] * normal), faces, weights, origin, height)
 
 
 def region(model: BodyModel) -> NDArray[np.bool_]:
@@ -165,6 +169,18 @@ def _heights(o: Observation, parts: Parts, skin: F64, normal: F64, faces: NDArra
         usual = max(float(np.quantile(full, UPPER)) + MORE, 0.0) if len(full) else 0.0
         height = sl.spsolve((smooth + sp.diags(weight)).tocsc(), weight * wanted + USUAL * usual * ramp)
     return np.asarray(height)
+
+
+def _within(o: Observation, points: F64) -> F64:
+    """Points (n, 3) m with those that still stand a little outside the hair's outline put on it, at their depth."""
+    inside = cv2.GaussianBlur((o.alpha > OUTLINE).astype(np.float32), (0, 0), EVEN * unit(o)) > 0.5
+    _, nearest = distance_transform_edt(~inside, return_indices=True)
+    out = points.copy()
+    for _ in range(ROUNDS):
+        p = o.camera.project(out)
+        at, target = stray(p[:, :2], np.ones(len(p), bool), inside, nearest, ASTRAY * o.face_width)
+        out[at, :2] += (target - p[at, :2]) * (p[at, 2:] / o.camera.focal) * [1, -1]
+    return out
 
 
 def _to_the_outline(o: Observation, parts: Parts, points: F64, normal: F64) -> tuple[NDArray[np.int64], F64]:

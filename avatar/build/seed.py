@@ -13,21 +13,19 @@ from numpy.typing import NDArray
 
 from avatar.build import anatomy
 from avatar.build.kinematics import F64
-from avatar.build.landmarks import LEFT_EYE, LIPS_INNER, LIPS_OUTER, OVAL, RIGHT_EYE
 from avatar.build.mesh import UnionMesh
 from avatar.build.observe import Observation, unit
+from avatar.build.spacing import F32, LEVELS
 from avatar.build.unroll import Unrolled
 from avatar.render import cpu
-from avatar.render.contract import LAYER, TOLERANCE, Camera
+from avatar.render.contract import CUTOFF, LAYER, TOLERANCE, Camera
 from models.body import BodyModel
 from models.motion import HEAD
 
-TRUNK, SURROUNDS, FACE, FINE = 2.0, 1.6, 1.2, 0.9  # lattice spacing in px of a face 140 px wide
-LEVELS = (2.8, 2.2, 1.7, FACE, FINE)  # the lattices there are
-DETAIL = (0.7, 1.7)  # least and most detail that counts
 HIDDEN_INSIDE, HIDDEN_SHELL, HIDDEN_HAIR, HIDDEN_HEAD, HIDDEN_TRUNK = 1.5, 2.0, 2.0, 3.0, 4.6
 HIDDEN_TEETH = 1.0  # crowns and the lines between them
 AROUND_STEP = 0.0025  # m at most between spots of the mouth's inside, and beside what unrolls
+HAIR_STEP = 0.0028  # m at least between those of hidden hair
 FOLDED_STEP = 0.0012  # m at most between those on teeth, and on lips and lids that unroll, as large as they get
 SEEN_SIGMA, HIDDEN_SIGMA, HAIR_SIGMA = 0.45, 0.75, 0.55  # of the spacing
 STRETCH = 3.0  # how many times longer than in the picture a spot may be along a steep surface
@@ -40,7 +38,8 @@ LEAST_SPACING = 0.7  # px
 FINEST = LEAST_SPACING / 1.2  # spacing scale below which only a photo's noise would be redrawn
 CERTAIN = 0.95  # alpha from which the photo's colours are the person's alone
 LETS_THROUGH = 0.97  # of the matte, under which a moving arm's own matte shows what is behind the arm
-SOFT = 0.5  # opacity under which a Gaussian belongs to the matte's fringe
+SOFT = 0.5  # alpha from which a hidden Gaussian is the person's
+FRINGE_BELOW = 0.15  # opacity under which a Gaussian belongs to the matte's fringe, whatever it lies on
 
 
 @dataclass(frozen=True)
@@ -61,13 +60,15 @@ class Seeds:
         return len(self.face)
 
 
-def seed(model: BodyModel, o: Observation, mesh: UnionMesh, unrolled: Unrolled, spacing: float, random: int) -> Seeds:
-    """spacing scales all distances; random: the scatter's seed."""
+def seed(
+    model: BodyModel, o: Observation, mesh: UnionMesh, unrolled: Unrolled, wanted: F32, spacing: float, random: int
+) -> Seeds:
+    """wanted (H, W): the lattice's spacings (spacing.py); spacing scales them; random: the scatter's seed."""
     points = o.camera.camera_from_world(mesh.posed)
     faces = mesh.skin.faces
     depth, ids = cpu.zbuffer(o.camera.project(mesh.posed), faces, o.camera.width, o.camera.height)
     solid = mesh.occluder | (mesh.part < anatomy.SHELL) | (mesh.part == anatomy.SCALP)
-    pixel, step = _lattice(o, ids, spacing)
+    pixel, step = _lattice(o, ids, wanted, spacing)
     q = pixel.astype(int)
     face = ids[q[:, 1], q[:, 0]].astype(np.int64)
     pixel, step, face = _with_trunk_below(o, mesh, pixel, step, face)
@@ -77,7 +78,7 @@ def seed(model: BodyModel, o: Observation, mesh: UnionMesh, unrolled: Unrolled, 
     stretch = np.where(solid[face], STRETCH, np.where(_turns(mesh)[face], STRETCH_FRINGE, STRETCH_BRIDGE))
     shape = _round_spots(points, faces[face], bary, SEEN_SIGMA * step, stretch, o.camera)
     layer = layers(model, mesh)
-    seen_layer = np.where(~solid[face] | (opacity < SOFT), LAYER["fringe"], layer[face])
+    seen_layer = np.where(~solid[face] | (opacity < FRINGE_BELOW), LAYER["fringe"], layer[face])
     folded = unrolled.folded | np.isin(layer, [LAYER["lips"], LAYER["cavity"]])
     folded[face] = unrolled.folded[face]  # of the mouth also what no pixel's middle shows, small as it is
     h = _hidden(model, o, mesh, folded, unrolled.corners, points, depth, spacing, random)
@@ -148,39 +149,9 @@ def layers(model: BodyModel, mesh: UnionMesh) -> NDArray[np.uint8]:
     return out
 
 
-def _spacing_map(o: Observation) -> NDArray[np.float32]:
-    """(H, W) spacing, one of LEVELS: by the part of the person, and outside the face by how much there is to draw."""
-    out = np.full(o.alpha.shape, TRUNK, np.float32)
-    p = o.landmarks
-
-    def fill(points: tuple[int, ...], value: float, grow: float) -> None:
-        q = p[list(points)]
-        hull = cv2.convexHull(((q - q.mean(0)) * grow + q.mean(0)).astype(np.int32))
-        cv2.fillConvexPoly(out, hull, value)
-
-    fill(OVAL, SURROUNDS, 1.7)
-    out /= _detail(o)
-    fill(OVAL, FACE, 1.06)
-    for eye in (RIGHT_EYE, LEFT_EYE):
-        fill(eye, FINE, 1.25)
-    fill((*LIPS_OUTER, *LIPS_INNER), FINE, 1.2)
-    steps = np.log(out[..., None] / np.array(LEVELS))
-    return np.array(LEVELS, np.float32)[np.abs(steps).argmin(-1)]
-
-
-def _detail(o: Observation) -> NDArray[np.float32]:
-    """(H, W) local detail over its median on the person, within DETAIL: the wanted density follows its square."""
-    grey = cv2.cvtColor(o.rgb, cv2.COLOR_RGB2GRAY).astype(np.float32)
-    u = unit(o)
-    curve = np.abs(cv2.Laplacian(cv2.GaussianBlur(grey, (0, 0), 0.7), cv2.CV_32F))
-    local = np.sqrt(cv2.GaussianBlur(curve, (0, 0), max(2.5 * u, 1.5))) + 0.3
-    return (local / np.median(local[o.alpha > 0.5])).clip(*DETAIL)
-
-
-def _lattice(o: Observation, ids: NDArray, spacing: float) -> tuple[F64, F64]:
+def _lattice(o: Observation, ids: NDArray, wanted: F32, spacing: float) -> tuple[F64, F64]:
     """Hexagonal lattices, one a density, each cut to its region -> pixels (N, 2), spacing (N,)."""
     H, W = o.alpha.shape
-    wanted = _spacing_map(o)
     pixels, steps = [], []
     for region in LEVELS:
         step = max(region * spacing, LEAST_SPACING)
@@ -250,7 +221,7 @@ def _hidden(model, o, mesh, folded, wide, points, depth, spacing, random) -> _Sc
     cavity = layers(model, mesh)[candidates] == LAYER["cavity"]
     around = cavity | np.isin(faces[candidates], faces[unrolling]).any(1)
     limit = np.where((folded & ~cavity) | teeth, FOLDED_STEP, np.where(around, AROUND_STEP, np.inf))
-    step = np.minimum(step, limit)
+    step = np.minimum(np.maximum(step, _coarsest_needed(mesh.part[candidates], cavity)), limit)
     area = np.linalg.norm(np.cross(wide[:, 1] - wide[:, 0], wide[:, 2] - wide[:, 0]), axis=1) / 2
     count = np.floor(area / (step**2 * 0.866) + np.random.default_rng(random).random(len(area))).astype(int)
     at = np.repeat(np.arange(len(candidates)), count)
@@ -273,13 +244,15 @@ def _hidden(model, o, mesh, folded, wide, points, depth, spacing, random) -> _Sc
     for k, s in enumerate(mesh.sheets):
         behind[own == k] &= s.alpha[q[own == k, 1], q[own == k, 0]] > SOFT
     keep = ~seen | (cosine < GRAZING) & (mesh.part[candidates[at]] != anatomy.SHELL)
-    keep &= ~inside | (o.alpha[q[:, 1], q[:, 0]] >= np.where(shell, CERTAIN, SOFT))
+    sigma = np.where(mesh.part[candidates] == anatomy.SCALP, HAIR_SIGMA, HIDDEN_SIGMA)[at]
+    beyond = np.maximum(-pixel, pixel - [camera.width, camera.height]).max(1)
+    clear = beyond > sigma * step[at] * CUTOFF**0.5 * camera.focal / X[:, 2]  # too far beside the picture to be in it
+    keep &= clear | (o.alpha[q[:, 1], q[:, 0]] >= np.where(shell & inside, CERTAIN, SOFT))
     keep |= behind | folded[at]
-    at, r, X, pixel = at[keep], r[keep], X[keep], pixel[keep]
+    at, r, X, pixel, sigma = at[keep], r[keep], X[keep], pixel[keep], sigma[keep]
     E = np.stack([wide[at, 1] - wide[at, 0], wide[at, 2] - wide[at, 0]], 2)
     _, R = np.linalg.qr(E)
-    sigma = np.where(mesh.part[candidates] == anatomy.SCALP, HAIR_SIGMA, HIDDEN_SIGMA)
-    shape = np.linalg.inv(R + 1e-9 * np.eye(2)) * (sigma[at] * step[at])[:, None, None]
+    shape = np.linalg.inv(R + 1e-9 * np.eye(2)) * (sigma * step[at])[:, None, None]
     return _Scatter(candidates[at], r, shape, pixel, X[:, 2])
 
 
@@ -303,6 +276,12 @@ def _hidden_spacing(model: BodyModel, mesh: UnionMesh, faces: NDArray) -> F64:
     out[np.isin(part, [anatomy.SHELL, anatomy.ARM])] = HIDDEN_SHELL
     out[part == anatomy.SCALP] = HIDDEN_HAIR
     return out
+
+
+def _coarsest_needed(part: NDArray, cavity: NDArray[np.bool_]) -> F64:
+    """(n,) m under which hidden spots need not lie, however many pixels the face has: they hold no photo's detail."""
+    inside = cavity | (part == anatomy.TONGUE)
+    return np.where(inside, AROUND_STEP, np.where(part == anatomy.SCALP, HAIR_STEP, 0.0))
 
 
 def default_spacing(o: Observation) -> float:
