@@ -33,6 +33,8 @@ STRETCH_FRINGE = 2.0  # and in hair's soft edge, which goes back steeply: a turn
 STRETCH_BRIDGE = 15.0  # the same where the surface only bridges two depths and hides nothing: nothing is behind a gap
 SEEN_BEHIND = 0.0025  # m behind the depth buffer that still counts as seen
 EYE_BEHIND = 0.0002  # the same of an eyeball, which a lid covers more closely than that
+REACH = 1.5  # half axes within which a hidden spot may not come to the matte's outline: it would draw over it
+SHRUNK = 0.5  # how much smaller it gets at most
 GRAZING = 0.35  # |cos| under which the surface gets an underlay
 LEAST_SPACING = 0.7  # px
 FINEST = LEAST_SPACING / 1.2  # spacing scale below which only a photo's noise would be redrawn
@@ -222,6 +224,7 @@ def _hidden(model, o, mesh, folded, wide, points, depth, spacing, random) -> _Sc
     around = cavity | np.isin(faces[candidates], faces[unrolling]).any(1)
     limit = np.where((folded & ~cavity) | teeth, FOLDED_STEP, np.where(around, AROUND_STEP, np.inf))
     step = np.minimum(np.maximum(step, _coarsest_needed(mesh.part[candidates], cavity)), limit)
+    room, scale = _room(o), o.camera.focal / points[: mesh.body_vertices, 2].mean()
     area = np.linalg.norm(np.cross(wide[:, 1] - wide[:, 0], wide[:, 2] - wide[:, 0]), axis=1) / 2
     count = np.floor(area / (step**2 * 0.866) + np.random.default_rng(random).random(len(area))).astype(int)
     at = np.repeat(np.arange(len(candidates)), count)
@@ -252,8 +255,16 @@ def _hidden(model, o, mesh, folded, wide, points, depth, spacing, random) -> _Sc
     at, r, X, pixel, sigma = at[keep], r[keep], X[keep], pixel[keep], sigma[keep]
     E = np.stack([wide[at, 1] - wide[at, 0], wide[at, 2] - wide[at, 0]], 2)
     _, R = np.linalg.qr(E)
-    shape = np.linalg.inv(R + 1e-9 * np.eye(2)) * (sigma * step[at])[:, None, None]
+    size = sigma * step[at]
+    size = size * np.clip(room[q[keep, 1], q[keep, 0]] / (REACH * size * scale), SHRUNK, 1)
+    shape = np.linalg.inv(R + 1e-9 * np.eye(2)) * size[:, None, None]
     return _Scatter(candidates[at], r, shape, pixel, X[:, 2])
+
+
+def _room(o: Observation) -> F32:
+    """(H, W) px from the matte's outline inwards; the picture's border is no outline."""
+    inside = np.pad((o.alpha > SOFT).astype(np.uint8), 64, mode="edge")
+    return np.asarray(cv2.distanceTransform(inside, cv2.DIST_L2, 5)[64:-64, 64:-64], np.float32)
 
 
 def _beyond_the_picture(points: F64, camera: Camera) -> NDArray[np.bool_]:
