@@ -28,7 +28,7 @@ from drivers.speech.training.alignment import Aligner
 from drivers.speech.training.augmentation import not_speech
 from drivers.speech.training.corpus import RATE, Utterance
 from drivers.speech.visemes import MOUTH_GROUP, PP, SIL
-from stage.evaluate import beats, lips
+from stage.evaluate import beats, lips, vertices
 from stage.evaluate.protocol import SPEECH, VERSION
 
 PARTS = ("hearing", "lips", "noise", "films", "languages", "beats", "drift")
@@ -45,6 +45,8 @@ class Task:
     avatar: Path = Path("avatars/demo.avatar")
     model: str = "auto"
     vertices: Path | None = None
+    face_model: Path | None = None  # of the vertices
+    vertices_fps: float = 60.0
 
 
 class Bench:
@@ -95,7 +97,8 @@ def evaluate(
         if progress:
             progress((i + 1) / len(parts))
     if task.vertices:
-        result["vertices"] = {"": lips.of_folder(task.vertices)}
+        speak = lambda sound: _faces(load(sound, RATE), bench.ear)  # noqa: E731
+        result["vertices"] = {"": vertices.of_folder(task.vertices, speak, task.face_model, task.vertices_fps)}
     if sheet:
         from stage.evaluate.speech_sheet import write
 
