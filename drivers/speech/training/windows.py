@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -24,6 +25,16 @@ class Windows:
     @classmethod
     def joined(cls, parts: list[Windows]) -> Windows:
         return cls(*(np.concatenate([getattr(p, k) for p in parts]) for k in ("features", "labels", "source")))
+
+    def save(self, path: Path, notes: list[str]) -> None:
+        """With what the building of them said."""
+        with path.open("wb") as f:
+            np.savez(f, features=self.features, labels=self.labels, source=self.source, notes=np.array(notes))
+
+    @classmethod
+    def load(cls, path: Path) -> tuple[Windows, list[str]]:
+        with np.load(path, allow_pickle=False) as z:
+            return cls(z["features"], z["labels"], z["source"]), z["notes"].tolist()
 
 
 def of_utterance(u: Utterance, encoder: Encoder, rng: np.random.Generator, seconds: float = WINDOW_SECONDS) -> Windows:
