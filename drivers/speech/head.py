@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,14 +46,16 @@ class Head:
     b2: F32  # (19,)
     past: int
     ahead: int
+    seal: float | None = None  # evidence from which a closure counts (closures.py); None: the closure as it is heard
 
     @classmethod
     def of(cls, mean: NDArray, deviation: NDArray, layers: list[NDArray], past: int, ahead: int) -> Head:
         """Fold (x - mean) / deviation into the first of `layers`, (w0, b0, w1, b1, w2, b2)."""
-        w0, b0, *rest = layers
-        scaled = w0 / deviation
-        folded = [np.ascontiguousarray(a, np.float32) for a in (scaled, b0 - scaled @ mean, *rest)]
-        return cls(**dict(zip(_LAYERS, folded)), past=past, ahead=ahead)
+        first, bias, *rest = layers
+        scaled = first / deviation
+        folded = (np.ascontiguousarray(a, np.float32) for a in (scaled, bias - scaled @ mean, *rest))
+        w0, b0, w1, b1, w2, b2 = folded
+        return cls(w0, b0, w1, b1, w2, b2, past, ahead)
 
     @classmethod
     def load(cls, path: Path = DEFAULT) -> Head:
@@ -61,6 +64,7 @@ class Head:
             with np.load(path, allow_pickle=False) as z:
                 layers = [np.asarray(z[k], np.float32) for k in _LAYERS]
                 past, ahead = (int(n) for n in z["context"])
+                seal = float(z["seal"]) if "seal" in z else None
         except (OSError, KeyError, ValueError) as e:
             raise ValueError(
                 f"{path}: not a viseme head ({e}); train one with `python -m drivers.speech.training`"
@@ -73,12 +77,17 @@ class Head:
                 f"{path}: layers {w0.shape}, {w1.shape}, {w2.shape} with {past} + 1 + {ahead} frames; expected (P, D), "
                 f"(H, frames * P), ({OUTPUTS}, H), all finite"
             )
-        return cls(w0, b0, w1, b1, w2, b2, past, ahead)
+        if seal is not None and not 0 < seal < 1:
+            raise ValueError(f"{path}: its closures count from {seal}; expected a share between 0 and 1")
+        return cls(w0, b0, w1, b1, w2, b2, past, ahead, seal)
 
     def save(self, path: Path) -> None:
         """As half floats: 16 bits change no figure of the card."""
-        layers = {k: getattr(self, k).astype(np.float16) for k in _LAYERS}
-        np.savez_compressed(path, context=np.array([self.past, self.ahead], np.int16), **layers)
+        layers: dict[str, Any] = {k: getattr(self, k).astype(np.float16) for k in _LAYERS}
+        layers["context"] = np.array([self.past, self.ahead], np.int16)
+        if self.seal is not None:
+            layers["seal"] = np.float32(self.seal)
+        np.savez_compressed(path, **layers)
 
     @classmethod
     def mean(cls, heads: list[Head]) -> Head:

@@ -3,6 +3,7 @@
 import itertools
 import pickle
 import time
+from dataclasses import replace
 from typing import cast
 
 import numpy as np
@@ -265,7 +266,10 @@ def test_a_head_survives_saving_and_a_wrong_file_is_named(tmp_path):
     heard = head(x)
     assert np.allclose(heard.visemes.sum(1), 1, atol=1e-5)
     head.save(tmp_path / "head.npz")
-    assert np.allclose(Head.load(tmp_path / "head.npz").logits(x), head.logits(x), atol=0.02)
+    again = Head.load(tmp_path / "head.npz")
+    assert np.allclose(again.logits(x), head.logits(x), atol=0.02) and again.seal is None
+    replace(head, seal=0.25).save(tmp_path / "head.npz")
+    assert Head.load(tmp_path / "head.npz").seal == 0.25
     np.savez(tmp_path / "other.npz", w1=layers[2])
     (tmp_path / "text.npz").write_text("no head")
     for name in ("other.npz", "text.npz", "none.npz"):

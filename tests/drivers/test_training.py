@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from drivers.speech.articulation import JAW_OPENING
-from drivers.speech.head import CLOSURE, OUTPUTS, Articulation, Head
-from drivers.speech.solver import SEAL_ON
+from drivers.speech.closures import evidence_at
+from drivers.speech.head import OUTPUTS, Articulation, Head
 from drivers.speech.training import corpus, evaluation, flite
 from drivers.speech.training.augmentation import augment, not_speech
-from drivers.speech.training.calibration import calibrated
+from drivers.speech.training.calibration import START, calibrated
 from drivers.speech.training.corpus import RATE, Utterance
 from drivers.speech.training.fit import RECENT, Shape, curve_target, fit, frame_weights
 from drivers.speech.training.synthesis import labels_of, utterance
@@ -166,19 +166,18 @@ def test_the_jaw_target_is_smooth_and_keeps_held_vowels():
     assert jaw[10] == pytest.approx(0.9) and jaw[0] == 0 and jaw.diff().abs().max() < 0.4
 
 
-def test_the_closures_bias_is_moved_to_the_wanted_precision():
-    """Ten true closures heard at .3 and more, five false ones at .28: the threshold comes to lie between."""
+def test_closures_count_from_the_evidence_that_the_wanted_precision_allows():
+    """Ten true closures heard as .40, five false ones as .35: what counts comes to lie between."""
     said = np.array(([SIL] * 8 + [PP] * 2) * 10 + [AA] * 100)
     closure = np.zeros(len(said), np.float32)
-    closure[said == PP] = 0.30
-    closure[100 + 20 * np.arange(5)] = 0.28
+    closure[said == PP] = 0.40
+    closure[100 + 20 * np.arange(5)] = 0.35
     zero = np.zeros((1, 1), np.float32)
     head = Head(zero, zero[0], zero, zero[0], np.zeros((OUTPUTS, 1), np.float32), np.zeros(OUTPUTS, np.float32), 0, 0)
-    moved, found = calibrated(head, lambda h: [clip(said, said, closure)])
-    assert "recall 1.000 at precision 1.000" in found
-    bias = moved.b2[CLOSURE]
-    logit = lambda p: np.log(p / (1 - p))  # noqa: E731
-    assert logit(0.28) + bias < logit(SEAL_ON) <= logit(0.30) + bias and np.flatnonzero(moved.b2).tolist() == [CLOSURE]
+    asked = []
+    moved, found = calibrated(head, lambda h: [asked.append(h.seal), clip(said, said, closure)][1:])
+    assert asked == [START] and "recall 1.000 at precision 1.000" in found
+    assert evidence_at(0.35, START) < moved.seal <= evidence_at(0.40, START)
 
 
 # ---- scores ---------------------------------------------------------------------------------------------------------
