@@ -128,6 +128,14 @@ def test_windows_pair_each_frame_with_the_label_at_its_time():
     assert np.array_equal(heard[inside], w.labels[inside])
 
 
+def test_windows_are_kept_with_what_their_building_said(tmp_path):
+    made = Windows(np.ones((2, FRAMES, 4), np.float16), np.zeros((2, FRAMES), int), np.array(["LJ", "espeak:en"]))
+    made.save(tmp_path / "windows.npz", ["recorded: 1 min"], 7.0)
+    kept, notes, spent = Windows.load(tmp_path / "windows.npz")
+    assert np.array_equal(kept.features, made.features) and kept.source.tolist() == ["LJ", "espeak:en"]
+    assert notes == ["recorded: 1 min"] and spent == 7
+
+
 def test_the_fit_learns_what_can_be_learned_and_is_repeatable():
     rng = np.random.default_rng(0)
     labels = rng.integers(0, N_VISEMES, (400, FRAMES))

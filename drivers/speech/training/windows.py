@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -26,15 +27,16 @@ class Windows:
     def joined(cls, parts: list[Windows]) -> Windows:
         return cls(*(np.concatenate([getattr(p, k) for p in parts]) for k in ("features", "labels", "source")))
 
-    def save(self, path: Path, notes: list[str]) -> None:
-        """With what the building of them said."""
+    def save(self, path: Path, notes: list[str], spent: float) -> None:
+        """With what the building of them said, and the CPU seconds it took."""
+        arrays: dict[str, Any] = {"features": self.features, "labels": self.labels, "source": self.source}
         with path.open("wb") as f:
-            np.savez(f, features=self.features, labels=self.labels, source=self.source, notes=np.array(notes))
+            np.savez(f, notes=np.array(notes), spent=np.array(spent), **arrays)
 
     @classmethod
-    def load(cls, path: Path) -> tuple[Windows, list[str]]:
+    def load(cls, path: Path) -> tuple[Windows, list[str], float]:
         with np.load(path, allow_pickle=False) as z:
-            return cls(z["features"], z["labels"], z["source"]), z["notes"].tolist()
+            return cls(z["features"], z["labels"], z["source"]), z["notes"].tolist(), float(z["spent"])
 
 
 def of_utterance(u: Utterance, encoder: Encoder, rng: np.random.Generator, seconds: float = WINDOW_SECONDS) -> Windows:
