@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drivers.speech import audio, ears, features
-from drivers.speech.closures import Closures
 from drivers.speech.ears import Ear
 from drivers.speech.features import FRAME, FRAME_RATE, Hop, StreamingFeatures
 from drivers.speech.head import Articulation
@@ -91,7 +90,6 @@ class SpeechDriver:
         window = s.window or self.ear.window
         self._features = StreamingFeatures(self.ear.encoder, window, s.hop, s.lookahead, self._head.past)
         self._voice = VoiceDetector()
-        self._closures = None if self._head.seal is None else Closures(self._head.seal)
         self._solver = Solver()
         self.epoch = 0
         self.reset(0)
@@ -110,8 +108,6 @@ class SpeechDriver:
         self.epoch = self.epoch + 1 if epoch is None else epoch
         self._features.reset()
         self._voice.reset()
-        if self._closures:
-            self._closures.reset()
         self._solver.reset()
         self._speaking = False
 
@@ -143,8 +139,7 @@ class SpeechDriver:
         return [self._motion(hop.first + i, face) for i, face in enumerate(faces) if hop.first + i >= 0]
 
     def _listen(self, hop: Hop, frames: int, awake: bool) -> Articulation:
-        heard = self._head(hop.features) if awake else _silence(frames)
-        return replace(heard, closure=self._closures(heard, hop.final)) if self._closures else heard
+        return self._head(hop.features) if awake else _silence(frames)
 
     def _voiced(self, hop: Hop, frames: int, now: float) -> NDArray[np.bool_]:
         """Per frame: does somebody speak, judged by all chunks heard since shortly before it."""

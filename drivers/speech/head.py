@@ -11,12 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import erf
 
-from drivers.speech.visemes import N_VISEMES
+from drivers.speech.visemes import N_VISEMES, PP
 
 F32 = NDArray[np.float32]
 
 CLOSURE, JAW, APERTURE, ROUNDING = range(N_VISEMES, N_VISEMES + 4)
 OUTPUTS = N_VISEMES + 4
+COUNTS = 0.45  # probability above which a closure shuts the lips
 FOLDER = Path(__file__).parent
 DEFAULT = FOLDER / "viseme_head.npz"
 _LAYERS = ("w0", "b0", "w1", "b1", "w2", "b2")
@@ -46,7 +47,7 @@ class Head:
     b2: F32  # (19,)
     past: int
     ahead: int
-    seal: float | None = None  # evidence from which a closure counts (closures.py); None: the closure as it is heard
+    seal: float | None = None  # evidence, 0..1, from which a closure counts; None: the closure's own output is all
 
     @classmethod
     def of(cls, mean: NDArray, deviation: NDArray, layers: list[NDArray], past: int, ahead: int) -> Head:
@@ -125,4 +126,17 @@ class Head:
         z = self.logits(np.asarray(features, np.float32))
         e = np.exp(z[:, :N_VISEMES] - z[:, :N_VISEMES].max(1, keepdims=True))
         sigmoid = 1 / (1 + np.exp(-np.clip(z[:, N_VISEMES:], -30, 30)))
-        return Articulation(e / e.sum(1, keepdims=True), *sigmoid.T.astype(np.float32))
+        visemes = e / e.sum(1, keepdims=True)
+        closure, *parts = sigmoid.T.astype(np.float32)
+        return Articulation(visemes, self._closure(closure, visemes[:, PP]), *parts)
+
+    def _closure(self, alone: F32, viseme: F32) -> F32:
+        """The geometric mean of both outputs that hear a closure, bent so that `seal` becomes COUNTS."""
+        if self.seal is None:
+            return alone
+        return np.sqrt(alone * viseme) ** (math.log(COUNTS) / math.log(self.seal))
+
+    def evidence(self, closure: float) -> float:
+        """What both outputs must say for a closure of this probability."""
+        assert self.seal is not None
+        return float(closure ** (math.log(self.seal) / math.log(COUNTS)))
