@@ -14,6 +14,8 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
+from stage.sound import finite
+
 U8 = NDArray[np.uint8]
 SOUND_RATE = 48_000  # Hz
 VIDEO_CODECS = {".mp4": "libx264", ".mov": "libx264", ".mkv": "libx264", ".webm": "libvpx-vp9"}
@@ -126,7 +128,7 @@ def _decode_sound(source: Path | bytes) -> Iterator[Any]:
             except av.FFmpegError:  # a damaged packet is a gap in the sound, not the end of the film
                 continue
             for frame in frames:
-                yield from resampler.resample(frame)
+                yield from resampler.resample(finite(frame))
         yield from resampler.resample(None)
 
 
@@ -162,6 +164,8 @@ def count_frames(path: Path) -> int:
 
 def probe(path: Path) -> tuple[bool, bool, Fraction, int]:
     """(has moving picture, has sound, frame rate, frames as the container says). Raises ValueError for neither."""
+    if path.is_file() and not path.stat().st_size:
+        raise ValueError(f"{path}: the file is empty (zero bytes)")
     try:
         with av.open(str(path)) as container:
             video = [s for s in container.streams.video if not _is_cover(s)]

@@ -90,8 +90,21 @@ def _chunks(container: Any) -> Iterator[I16]:
         except av.FFmpegError:  # a damaged packet is a gap in the sound, not its end
             continue
         for frame in frames:
-            yield _joined(resampler.resample(frame))
+            yield _joined(resampler.resample(finite(frame)))
     yield _joined(resampler.resample(None))
+
+
+def finite(frame: av.AudioFrame) -> av.AudioFrame:
+    """A decoded frame with silence where its samples are no numbers; encoders refuse these, integers turn to clicks."""
+    if not frame.format.name.startswith(("flt", "dbl")):
+        return frame
+    samples: Any = frame.to_ndarray()
+    if np.isfinite(samples).all():
+        return frame
+    samples = np.where(np.isfinite(samples), samples, 0).astype(samples.dtype)
+    mended = av.AudioFrame.from_ndarray(samples, frame.format.name, frame.layout.name)
+    mended.sample_rate, mended.pts, mended.time_base = frame.sample_rate, frame.pts, frame.time_base
+    return mended
 
 
 def _joined(frames: list[Any]) -> I16:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as run_server.py does; before NumPy loads
 
@@ -38,6 +39,14 @@ def write_wav(path: Path, samples: NDArray[np.int16], rate: int) -> None:
     with wave.open(str(path), "wb") as file:
         file.setparams((1, 2, rate, 0, "NONE", ""))
         file.writeframes(samples.tobytes())
+
+
+def write_float_wav(path: Path, samples: NDArray[np.floating], rate: int) -> None:
+    """(n,) mono of 32-bit floats, which hold even what is no number."""
+    data = samples.astype("<f4").tobytes()
+    riff = struct.pack("<4sI8sI", b"RIFF", 36 + len(data), b"WAVEfmt ", 16)
+    form = struct.pack("<HHIIHH", 3, 1, rate, 4 * rate, 4, 32)  # 3: floats
+    path.write_bytes(riff + form + struct.pack("<4sI", b"data", len(data)) + data)
 
 
 def voice_like(seconds: float, rate: int = 16_000, seed: int = 0) -> NDArray[np.float32]:

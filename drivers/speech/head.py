@@ -5,17 +5,19 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import erf
 
-from drivers.speech.visemes import N_VISEMES
+from drivers.speech.visemes import N_VISEMES, PP
 
 F32 = NDArray[np.float32]
 
 CLOSURE, JAW, APERTURE, ROUNDING = range(N_VISEMES, N_VISEMES + 4)
 OUTPUTS = N_VISEMES + 4
+COUNTS = 0.45  # probability above which a closure shuts the lips
 FOLDER = Path(__file__).parent
 DEFAULT = FOLDER / "viseme_head.npz"
 _LAYERS = ("w0", "b0", "w1", "b1", "w2", "b2")
@@ -45,14 +47,16 @@ class Head:
     b2: F32  # (19,)
     past: int
     ahead: int
+    seal: float | None = None  # evidence, 0..1, from which a closure counts; None: the closure's own output is all
 
     @classmethod
     def of(cls, mean: NDArray, deviation: NDArray, layers: list[NDArray], past: int, ahead: int) -> Head:
         """Fold (x - mean) / deviation into the first of `layers`, (w0, b0, w1, b1, w2, b2)."""
-        w0, b0, *rest = layers
-        scaled = w0 / deviation
-        folded = [np.ascontiguousarray(a, np.float32) for a in (scaled, b0 - scaled @ mean, *rest)]
-        return cls(**dict(zip(_LAYERS, folded)), past=past, ahead=ahead)
+        first, bias, *rest = layers
+        scaled = first / deviation
+        folded = (np.ascontiguousarray(a, np.float32) for a in (scaled, bias - scaled @ mean, *rest))
+        w0, b0, w1, b1, w2, b2 = folded
+        return cls(w0, b0, w1, b1, w2, b2, past, ahead)
 
     @classmethod
     def load(cls, path: Path = DEFAULT) -> Head:
@@ -61,6 +65,7 @@ class Head:
             with np.load(path, allow_pickle=False) as z:
                 layers = [np.asarray(z[k], np.float32) for k in _LAYERS]
                 past, ahead = (int(n) for n in z["context"])
+                seal = float(z["seal"]) if "seal" in z else None
         except (OSError, KeyError, ValueError) as e:
             raise ValueError(
                 f"{path}: not a viseme head ({e}); train one with `python -m drivers.speech.training`"
@@ -73,12 +78,17 @@ class Head:
                 f"{path}: layers {w0.shape}, {w1.shape}, {w2.shape} with {past} + 1 + {ahead} frames; expected (P, D), "
                 f"(H, frames * P), ({OUTPUTS}, H), all finite"
             )
-        return cls(w0, b0, w1, b1, w2, b2, past, ahead)
+        if seal is not None and not 0 < seal < 1:
+            raise ValueError(f"{path}: its closures count from {seal}; expected a share between 0 and 1")
+        return cls(w0, b0, w1, b1, w2, b2, past, ahead, seal)
 
     def save(self, path: Path) -> None:
         """As half floats: 16 bits change no figure of the card."""
-        layers = {k: getattr(self, k).astype(np.float16) for k in _LAYERS}
-        np.savez_compressed(path, context=np.array([self.past, self.ahead], np.int16), **layers)
+        layers: dict[str, Any] = {k: getattr(self, k).astype(np.float16) for k in _LAYERS}
+        layers["context"] = np.array([self.past, self.ahead], np.int16)
+        if self.seal is not None:
+            layers["seal"] = np.float32(self.seal)
+        np.savez_compressed(path, **layers)
 
     @classmethod
     def mean(cls, heads: list[Head]) -> Head:
@@ -116,4 +126,17 @@ class Head:
         z = self.logits(np.asarray(features, np.float32))
         e = np.exp(z[:, :N_VISEMES] - z[:, :N_VISEMES].max(1, keepdims=True))
         sigmoid = 1 / (1 + np.exp(-np.clip(z[:, N_VISEMES:], -30, 30)))
-        return Articulation(e / e.sum(1, keepdims=True), *sigmoid.T.astype(np.float32))
+        visemes = e / e.sum(1, keepdims=True)
+        closure, *parts = sigmoid.T.astype(np.float32)
+        return Articulation(visemes, self._closure(closure, visemes[:, PP]), *parts)
+
+    def _closure(self, alone: F32, viseme: F32) -> F32:
+        """The geometric mean of both outputs that hear a closure, bent so that `seal` becomes COUNTS."""
+        if self.seal is None:
+            return alone
+        return np.sqrt(alone * viseme) ** (math.log(COUNTS) / math.log(self.seal))
+
+    def evidence(self, closure: float) -> float:
+        """What both outputs must say for a closure of this probability."""
+        assert self.seal is not None
+        return float(closure ** (math.log(self.seal) / math.log(COUNTS)))

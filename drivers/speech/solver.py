@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from drivers.speech import articulation as art
 from drivers.speech.features import FRAME_RATE
-from drivers.speech.head import Articulation
+from drivers.speech.head import COUNTS, Articulation
 from drivers.speech.visemes import CH, FF, N_VISEMES, SIL, SS
 from models.motion import A
 
@@ -22,7 +22,7 @@ F32 = NDArray[np.float32]
 
 DT = 1 / FRAME_RATE  # s
 
-SEAL_ON, SEAL_OFF = 0.45, 0.30  # closure probabilities: the lips meet above the first, part below the second
+SEAL_ON, SEAL_OFF = COUNTS, 0.30  # closure probabilities: the lips meet above the first, part below the second
 SEAL_HOLD = 2  # frames a seal lasts at least, so that a film of 25 pictures a second shows it
 SEAL_APPROACH = (0.7, 0.3)  # how far the lips are shut one and two frames before a seal
 SEAL_RELEASE = (0.6, 0.2)  # and after it

@@ -64,8 +64,10 @@ def add(commands: argparse._SubParsersAction, run: Callable[[argparse.Namespace]
         "--model", default="auto", help="auto, tiny.en, base, mel or a checkpoint (default %(default)s)"
     )
     speech.add_argument(
-        "--vertices", type=Path, help="folder of vertex tracks for LVE and FDD (stage/evaluate/lips.py)"
+        "--vertices", type=Path, help="folder of vertex tracks for LVE and FDD (stage/evaluate/vertices.py)"
     )
+    speech.add_argument("--face-model", type=Path, help="of the tracks' topology, such as FLAME for VOCASET")
+    speech.add_argument("--vertices-fps", type=float, default=60.0, help="of the tracks (default %(default)s)")
     speech.add_argument("--only", help="parts, by commas: hearing, lips, noise, films, languages, beats, drift")
     for kind in (reenact, leaks, arms, photos, twin, cross, speech):
         kind.add_argument("--json", type=Path, metavar="FILE")
@@ -149,7 +151,9 @@ def _speech(args: argparse.Namespace, progress: Callable[[float], None]) -> Outc
     from stage.evaluate import speech
 
     parts = tuple(args.only.split(",")) if args.only else speech.PARTS
-    task = speech.Task(args.testdata, args.more, args.avatar, args.model, args.vertices)
+    task = speech.Task(
+        args.testdata, args.more, args.avatar, args.model, args.vertices, args.face_model, args.vertices_fps
+    )
     result = speech.evaluate(task, parts, args.sheet, progress)
     return speech.table(result), result, False
 

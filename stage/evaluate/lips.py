@@ -1,4 +1,4 @@
-"""The lips on the mesh and in films: their gap in millimetres, how they follow a real mouth; errors of vertices."""
+"""The lips on the mesh and in films: their gap in millimetres, how they follow a real mouth."""
 
 from __future__ import annotations
 
@@ -75,48 +75,3 @@ def correlation(times: F64, seen: F64, track_times: F64, track: F64, lag: float)
     if shown[inside].std() < 1e-9 or seen[inside].std() < 1e-9:
         return 0.0
     return float(np.corrcoef(shown[inside], seen[inside])[0, 1])
-
-
-# ---- vertices -------------------------------------------------------------------------------------------------------
-
-
-def lip_vertex_error(truth: F64, predicted: F64, lips: NDArray[np.int64]) -> float:
-    """LVE: mean over frames of the largest squared distance of any lip vertex; (T, V, 3) m -> m^2.
-
-    Richard et al. 2021, "MeshTalk"; as used on VOCASET and BIWI. Raises ValueError where the shapes differ.
-    """
-    _alike(truth, predicted)
-    away = ((truth[:, lips] - predicted[:, lips]) ** 2).sum(-1)
-    return float(away.max(1).mean())
-
-
-def upper_face_dynamics_deviation(truth: F64, predicted: F64, still: F64, upper: NDArray[np.int64]) -> float:
-    """FDD: mean over upper-face vertices of std(truth's way) - std(prediction's way), m; 0 where both move as lively.
-
-    still (V, 3): the speaker's neutral face, from which ways are measured. Xing et al. 2023, "CodeTalker".
-    """
-    _alike(truth, predicted)
-    ways = [np.linalg.norm(x[:, upper] - still[upper], axis=-1).std(0) for x in (truth, predicted)]
-    return float((ways[0] - ways[1]).mean())
-
-
-def _alike(truth: F64, predicted: F64) -> None:
-    if truth.shape != predicted.shape or truth.ndim != 3 or truth.shape[2] != 3 or not len(truth):
-        raise ValueError(f"vertices {truth.shape} and {predicted.shape}; wanted two tracks of the same (T, V, 3)")
-
-
-def of_folder(folder: Path) -> dict[str, float]:
-    """LVE and FDD of the pairs truth/NAME.npy, predicted/NAME.npy (T, V, 3), with lips.txt, upper.txt (indices of
-    vertices) and still/NAME.npy (V, 3), the layout that VOCASET's and BIWI's own files are brought into easily.
-    """
-    lips, upper = (np.loadtxt(folder / f"{name}.txt", dtype=np.int64, ndmin=1) for name in ("lips", "upper"))
-    names = sorted(p.name for p in (folder / "truth").glob("*.npy"))
-    if not names:
-        raise ValueError(f"{folder / 'truth'}: no .npy tracks of vertices")
-    lve, fdd = [], []
-    for name in names:
-        truth, predicted, still = (np.load(folder / part / name) for part in ("truth", "predicted", "still"))
-        n = min(len(truth), len(predicted))
-        lve.append(lip_vertex_error(truth[:n], predicted[:n], lips))
-        fdd.append(upper_face_dynamics_deviation(truth[:n], predicted[:n], still, upper))
-    return {"tracks": len(names), "LVE m2": float(np.mean(lve)), "FDD m": float(np.mean(fdd))}

@@ -6,6 +6,7 @@ times. Wants pocketsphinx and, for the comparison, openfacefx (`pip install pock
 
 from __future__ import annotations
 
+import csv
 import gc
 import resource
 import time
@@ -27,7 +28,7 @@ from drivers.speech.training.alignment import Aligner
 from drivers.speech.training.augmentation import not_speech
 from drivers.speech.training.corpus import RATE, Utterance
 from drivers.speech.visemes import MOUTH_GROUP, PP, SIL
-from stage.evaluate import beats, lips
+from stage.evaluate import beats, lips, vertices
 from stage.evaluate.protocol import SPEECH, VERSION
 
 PARTS = ("hearing", "lips", "noise", "films", "languages", "beats", "drift")
@@ -44,6 +45,8 @@ class Task:
     avatar: Path = Path("avatars/demo.avatar")
     model: str = "auto"
     vertices: Path | None = None
+    face_model: Path | None = None  # of the vertices
+    vertices_fps: float = 60.0
 
 
 class Bench:
@@ -94,12 +97,22 @@ def evaluate(
         if progress:
             progress((i + 1) / len(parts))
     if task.vertices:
-        result["vertices"] = {"": lips.of_folder(task.vertices)}
+        speak = lambda sound: _faces(load(sound, RATE), bench.ear)  # noqa: E731
+        result["vertices"] = {"": vertices.of_folder(task.vertices, speak, task.face_model, task.vertices_fps)}
     if sheet:
         from stage.evaluate.speech_sheet import write
 
-        write(sheet, [p for p in sorted((task.testdata / "speech").glob("*digits*.wav"))], bench.ear, task.avatar)
+        write(sheet, shown(task.testdata), bench.ear, task.avatar)
     return result
+
+
+def shown(testdata: Path) -> list[Path]:
+    """A recording of each language of testdata/manifest.csv for the sheet: its digits, else its shortest."""
+    with (testdata / "manifest.csv").open(encoding="utf8", newline="") as f:
+        rows = [r for r in csv.DictReader(f) if r["file"].startswith("speech/") and r["lang"]]
+    rows.sort(key=lambda r: (r["lang"], "digits" not in r["file"], float(r["seconds"])))
+    first = {r["lang"]: testdata / r["file"] for r in reversed(rows)}
+    return [path for _, path in sorted(first.items()) if path.is_file()]
 
 
 # ---- what is heard --------------------------------------------------------------------------------------------------

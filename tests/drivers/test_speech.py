@@ -3,6 +3,7 @@
 import itertools
 import pickle
 import time
+from dataclasses import replace
 from typing import cast
 
 import numpy as np
@@ -15,12 +16,14 @@ from drivers.speech.articulation import aperture
 from drivers.speech.audio import AudioError, load
 from drivers.speech.driver import Settings, SpeechDriver, track
 from drivers.speech.features import HOP, LOOKAHEAD, StreamingFeatures
-from drivers.speech.head import Head
+from drivers.speech.head import CLOSURE, OUTPUTS, Head
 from drivers.speech.mel import MelEncoder
 from drivers.speech.ring import Ring
+from drivers.speech.solver import SEAL_ON
 from drivers.speech.training.augmentation import not_speech
 from drivers.speech.training.fit import Net, Shape
 from drivers.speech.vad import VoiceDetector
+from drivers.speech.visemes import N_VISEMES, PP
 from models.motion import GROUP, GROUPS, JAW, A
 from tests.conftest import shared_file as shared
 
@@ -265,12 +268,30 @@ def test_a_head_survives_saving_and_a_wrong_file_is_named(tmp_path):
     heard = head(x)
     assert np.allclose(heard.visemes.sum(1), 1, atol=1e-5)
     head.save(tmp_path / "head.npz")
-    assert np.allclose(Head.load(tmp_path / "head.npz").logits(x), head.logits(x), atol=0.02)
+    again = Head.load(tmp_path / "head.npz")
+    assert np.allclose(again.logits(x), head.logits(x), atol=0.02) and again.seal is None
+    replace(head, seal=0.25).save(tmp_path / "head.npz")
+    assert Head.load(tmp_path / "head.npz").seal == 0.25
     np.savez(tmp_path / "other.npz", w1=layers[2])
     (tmp_path / "text.npz").write_text("no head")
     for name in ("other.npz", "text.npz", "none.npz"):
         with pytest.raises(ValueError, match=name):
             Head.load(tmp_path / name)
+
+
+def test_a_closure_is_heard_by_both_outputs_and_counts_from_the_seal():
+    zero = np.zeros((1, 1), np.float32)
+    head = Head(zero, zero[0], zero, zero[0], np.zeros((OUTPUTS, 1), np.float32), np.zeros(OUTPUTS, np.float32), 0, 0)
+
+    def closure(own, viseme):
+        """Of a head that hears PP with the probability `viseme` and the closure itself with `own`."""
+        b2 = np.zeros(OUTPUTS, np.float32)
+        b2[PP], b2[CLOSURE] = np.log(viseme / (1 - viseme) * (N_VISEMES - 1)), np.log(own / (1 - own))
+        return float(replace(head, b2=b2, seal=0.25)(zero).closure[0])
+
+    assert closure(0.25, 0.25) == pytest.approx(SEAL_ON) and closure(0.125, 0.5) == pytest.approx(SEAL_ON)
+    assert closure(0.9, 0.05) < SEAL_ON < closure(0.9, 0.1)
+    assert replace(head, seal=0.25).evidence(SEAL_ON) == pytest.approx(0.25)
 
 
 @pytest.mark.parametrize("name", ["tiny.en", "mel"])

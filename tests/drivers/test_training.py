@@ -1,14 +1,16 @@
 """The training's own parts: labels lie where the sound is, nothing of the test is trained on, scores score."""
 
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from drivers.speech.articulation import JAW_OPENING
-from drivers.speech.head import Articulation, Head
+from drivers.speech.head import OUTPUTS, Articulation, Head
 from drivers.speech.training import corpus, evaluation, flite
 from drivers.speech.training.augmentation import augment, not_speech
+from drivers.speech.training.calibration import START, calibrated
 from drivers.speech.training.corpus import RATE, Utterance
 from drivers.speech.training.fit import RECENT, Shape, curve_target, fit, frame_weights
 from drivers.speech.training.synthesis import labels_of, utterance
@@ -126,6 +128,14 @@ def test_windows_pair_each_frame_with_the_label_at_its_time():
     assert np.array_equal(heard[inside], w.labels[inside])
 
 
+def test_windows_are_kept_with_what_their_building_said(tmp_path):
+    made = Windows(np.ones((2, FRAMES, 4), np.float16), np.zeros((2, FRAMES), int), np.array(["LJ", "espeak:en"]))
+    made.save(tmp_path / "windows.npz", ["recorded: 1 min"], 7.0)
+    kept, notes, spent = Windows.load(tmp_path / "windows.npz")
+    assert np.array_equal(kept.features, made.features) and kept.source.tolist() == ["LJ", "espeak:en"]
+    assert notes == ["recorded: 1 min"] and spent == 7
+
+
 def test_the_fit_learns_what_can_be_learned_and_is_repeatable():
     rng = np.random.default_rng(0)
     labels = rng.integers(0, N_VISEMES, (400, FRAMES))
@@ -162,6 +172,21 @@ def test_the_jaw_target_is_smooth_and_keeps_held_vowels():
     y = torch.tensor([[SIL] * 6 + [AA] * 8 + [SIL] * 6])
     jaw = curve_target(y, JAW_OPENING)[0]
     assert jaw[10] == pytest.approx(0.9) and jaw[0] == 0 and jaw.diff().abs().max() < 0.4
+
+
+def test_closures_count_from_the_evidence_that_the_wanted_recall_allows():
+    """Ten true closures heard as .40, five false ones as .35: what counts comes to lie between."""
+    said = np.array(([SIL] * 8 + [PP] * 2) * 10 + [AA] * 100)
+    closure = np.zeros(len(said), np.float32)
+    closure[said == PP] = 0.40
+    closure[100 + 20 * np.arange(5)] = 0.35
+    zero = np.zeros((1, 1), np.float32)
+    head = Head(zero, zero[0], zero, zero[0], np.zeros((OUTPUTS, 1), np.float32), np.zeros(OUTPUTS, np.float32), 0, 0)
+    asked = []
+    moved, found = calibrated(head, lambda h: [asked.append(h.seal), clip(said, said, closure)][1:])
+    assert asked == [START] and "recall 1.000 at precision 1.000" in found
+    first = replace(head, seal=START)
+    assert first.evidence(0.35) < moved.seal < first.evidence(0.40)
 
 
 # ---- scores ---------------------------------------------------------------------------------------------------------

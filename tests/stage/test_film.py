@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from stage import film
-from tests.conftest import voice_like, write_wav
+from tests.conftest import voice_like, write_float_wav, write_wav
 
 
 @pytest.fixture
@@ -39,6 +39,24 @@ def test_picture_and_sound_last_equally_long(tmp_path: Path, sound: Path, suffix
     assert len(luma) == 50
     assert luma[-1] > luma[0] + 150  # the frames came in order
     assert abs(heard - 2.0) < 0.1
+
+
+def test_a_sound_whose_samples_are_no_numbers_is_silent_there(tmp_path: Path) -> None:
+    samples = voice_like(1.0)
+    samples[4000:] = np.nan
+    write_float_wav(tmp_path / "broken.wav", samples, 16_000)
+    with film.FilmWriter(tmp_path / "film.mp4", 64, 64, Fraction(25), tmp_path / "broken.wav") as writer:
+        for _ in range(25):
+            writer.write(grey(99))
+    with av.open(str(tmp_path / "film.mp4")) as container:
+        heard = np.concatenate([f.to_ndarray()[0] for f in container.decode(audio=0)])
+    assert np.isfinite(heard).all() and heard[:10000].std() > 0.01 and np.abs(heard[20000:]).max() < 1e-3
+
+
+def test_an_empty_file_is_named_as_empty(tmp_path: Path) -> None:
+    (tmp_path / "empty.wav").touch()
+    with pytest.raises(ValueError, match=r"empty\.wav: the file is empty"):
+        film.probe(tmp_path / "empty.wav")
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".webm"])

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stage.sound import RATE, ClockKeeper, Decimator, Resampler, SoundError, load, to_int16
+from tests.conftest import write_float_wav
 
 SPEECH = Path(__file__).resolve().parents[3] / "shared" / "testdata" / "speech"
 
@@ -48,6 +49,15 @@ def test_load_real_speech(name: str) -> None:
         pytest.skip(f"{path} is absent")
     x = load(path)
     assert len(x) > 2 * RATE and np.abs(x.astype(int)).max() > 1000
+
+
+def test_samples_that_are_no_numbers_are_silence(tmp_path: Path) -> None:
+    samples = tone(440, 1, RATE)
+    samples[9000:30000], samples[40000] = np.nan, np.inf
+    write_float_wav(tmp_path / "a.wav", samples, RATE)
+    x = load(tmp_path / "a.wav").astype(int)
+    assert not x[9000:30000].any() and x[40000] == 0
+    assert np.abs(x[:9000]).max() == pytest.approx(16384, rel=0.02)
 
 
 @pytest.mark.parametrize("junk", [b"", b"RIFF", b"not a sound at all" * 50, b"\x89PNG\r\n\x1a\n" + bytes(100)])

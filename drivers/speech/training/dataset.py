@@ -23,11 +23,11 @@ from drivers.text.espeak import Espeak
 class Amounts:
     """Minutes of sound before augmentation, and how often recorded speech is augmented anew."""
 
-    english: float = 14.0
-    flite: float = 12.0
-    other: float = 9.0
-    wordless: float = 4.0
-    recorded_copies: int = 8
+    english: float = 40.0
+    flite: float = 30.0
+    other: float = 20.0
+    wordless: float = 6.0
+    recorded_copies: int = 16
 
 
 def build(
@@ -38,19 +38,19 @@ def build(
     report: Callable[[str], None],
     seconds_heard: float = WINDOW_SECONDS,
 ) -> Windows:
-    """All windows of `seconds_heard`, in an order that depends on the seed alone."""
-    rng = np.random.default_rng(seed)
+    """All windows of `seconds_heard`. Each source draws by itself: more of one leaves what others draw as it is."""
     parts: list[Windows] = []
-    sources = {
-        "espeak, English": _english(amounts.english * 60, rng),
-        "flite, English": _flite(amounts.flite * 60, rng),
-        "espeak, other languages": _other(amounts.other * 60, rng),
-        "not speech": _wordless(amounts.wordless * 60, rng),
-        "recorded": _recorded(recordings, amounts.recorded_copies, rng),
+    sources: dict[str, Callable[[np.random.Generator], Iterator[Utterance]]] = {
+        "espeak, English": lambda rng: _english(amounts.english * 60, rng),
+        "flite, English": lambda rng: _flite(amounts.flite * 60, rng),
+        "espeak, other languages": lambda rng: _other(amounts.other * 60, rng),
+        "not speech": lambda rng: _wordless(amounts.wordless * 60, rng),
+        "recorded": lambda rng: _recorded(recordings, amounts.recorded_copies, rng),
     }
-    for name, utterances in sources.items():
+    for number, (name, utterances) in enumerate(sources.items()):
+        rng = np.random.default_rng([seed, number])
         seconds, windows = 0.0, 0
-        for u in utterances:
+        for u in utterances(rng):
             seconds += len(u.samples) / RATE
             parts.append(of_utterance(u, encoder, rng, seconds_heard))
             windows += len(parts[-1].labels)

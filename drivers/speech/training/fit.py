@@ -27,8 +27,8 @@ CURVES = {JAW: JAW_OPENING, APERTURE: LIP_OPENING, ROUNDING: LIP_ROUNDING}  # ou
 class Shape:
     """Of a head. The frame's own lookahead is 40 ms at least, so `ahead` may be 2 without any delay."""
 
-    projection: int = 96
-    hidden: int = 256
+    projection: int = 72
+    hidden: int = 224
     past: int = 5
     ahead: int = 2
     dropout: float = 0.3  # of features
@@ -75,7 +75,7 @@ def class_weights(labels: torch.Tensor) -> torch.Tensor:
 def fit(
     data: Windows,
     importance: np.ndarray,
-    iterations: int = 1300,
+    iterations: int = 2600,
     seed: int = 0,
     shape: Shape = Shape(),
 ) -> Head:

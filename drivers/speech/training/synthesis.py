@@ -10,10 +10,15 @@ from drivers.speech.visemes import SIL, from_ipa
 from drivers.text.espeak import Espeak
 from drivers.text.lips import LABEL_SHIFT
 
-ENGLISH = ("en-us", "en", "en-us", "en-gb-x-rp", "en-029", "en-gb-scotland")  # "en" is British
+ENGLISH = (
+    "en-us", "en", "en-us", "en-us-nyc", "en-gb-x-rp", "en-029", "en-gb-scotland", "en-gb-x-gbclan", "en-gb-x-gbcwmd",
+)  # fmt: skip  # "en" is British
 VARIANTS = (
     "", "+m1", "+m2", "+m3", "+m4", "+m5", "+m6", "+m7", "+f1", "+f2", "+f3", "+f4", "+klatt", "+klatt2", "+klatt4",
-    "+croak", "+whisper",
+    "+croak", "+whisper", "+Alex", "+Alicia", "+Andrea", "+Andy", "+Annie", "+Denis", "+Diogo", "+Gene", "+Hugo",
+    "+Jacky", "+Lee", "+Marco", "+Mario", "+Michael", "+Mike", "+belinda", "+benjamin", "+david", "+ed", "+grandma",
+    "+linda", "+max", "+norbert", "+pablo", "+paul", "+quincy", "+rob", "+sandro", "+shelby", "+steph", "+victor",
+    "+zac",
 )  # fmt: skip
 OTHER_LANGUAGES = ("de", "fr", "es", "it", "ru", "cmn-latn-pinyin")
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -24,6 +26,17 @@ class Windows:
     @classmethod
     def joined(cls, parts: list[Windows]) -> Windows:
         return cls(*(np.concatenate([getattr(p, k) for p in parts]) for k in ("features", "labels", "source")))
+
+    def save(self, path: Path, notes: list[str], spent: float) -> None:
+        """With what the building of them said, and the CPU seconds it took."""
+        arrays: dict[str, Any] = {"features": self.features, "labels": self.labels, "source": self.source}
+        with path.open("wb") as f:
+            np.savez(f, notes=np.array(notes), spent=np.array(spent), **arrays)
+
+    @classmethod
+    def load(cls, path: Path) -> tuple[Windows, list[str], float]:
+        with np.load(path, allow_pickle=False) as z:
+            return cls(z["features"], z["labels"], z["source"]), z["notes"].tolist(), float(z["spent"])
 
 
 def of_utterance(u: Utterance, encoder: Encoder, rng: np.random.Generator, seconds: float = WINDOW_SECONDS) -> Windows:
