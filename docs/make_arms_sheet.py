@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from avatar.build import check, fit, refine  # noqa: E402
+from avatar.build import check, fit, parts, refine  # noqa: E402
 from avatar.build.arms import plan as planning  # noqa: E402
 from avatar.build.arms.owner import HAND_BONES  # noqa: E402
 from avatar.build.arms.plan import Plan  # noqa: E402
@@ -35,7 +35,8 @@ def main(out: Path) -> None:
     o = made_up.observed(made_up.scene())
     model = body.load()
     fitted = fit.fit(model, o.camera, o.face, o.person.body)
-    plan = planning.plan(model, o, fitted, refine.refine(model, fitted, o.landmarks, o.alpha))
+    hair = parts.find(model, o, fit.posed(model, fitted)).hair
+    plan = planning.plan(model, o, fitted, refine.refine(model, fitted, o.landmarks, o.alpha, hair))
     avatar = made_up.built(o, GAUSSIANS)
     limbs, rig = Limbs(avatar), Rig(avatar)
     shown = {"fitted bones": bones(plan), "whose pixels": owners(plan), "the trunk alone": trunk(plan)}

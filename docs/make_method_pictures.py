@@ -24,6 +24,7 @@ sys.path.insert(0, str(ROOT))
 from avatar.asset import Avatar, State  # noqa: E402
 from avatar.build import anatomy, assemble, builder, check, corrections, fit, lips, observe, refine  # noqa: E402
 from avatar.build import mesh as meshing  # noqa: E402
+from avatar.build import parts as classes  # noqa: E402
 from avatar.build.arms import plan as arms  # noqa: E402
 from avatar.build.mesh import UnionMesh  # noqa: E402
 from avatar.build.observe import Observation  # noqa: E402
@@ -32,7 +33,6 @@ from avatar.build.prune import turned  # noqa: E402
 from avatar.render import cpu  # noqa: E402
 from avatar.render.contract import Camera  # noqa: E402
 from models import body  # noqa: E402
-from models.skinning import Poser  # noqa: E402
 
 OUT = ROOT / "docs" / "method"
 HEIGHT = 360  # px
@@ -54,8 +54,9 @@ def main() -> None:
     save("observe", [corrections.seen(o), o.background, picture_of(o.alpha)])
     model = lips.rounded(body.load())
     fitted = fit.fit(model, o.camera, o.face, o.person.body)
-    posed = _posed(model, fitted)
-    refined = refine.refine(model, fitted, o.landmarks, o.alpha)
+    posed = fit.posed(model, fitted)
+    hair = classes.find(model, o, posed).hair
+    refined = refine.refine(model, fitted, o.landmarks, o.alpha, hair)
     skin = model.faces[model.face_part < anatomy.LOWER_TEETH + 1]
     save("fit", [shaded(o, posed, skin, face), points(o, model, posed, face)])
     save("refine", [shaded(o, refined.vertices, skin, face), points(o, model, refined.vertices, face)])
@@ -95,11 +96,6 @@ def _face_window(o: Observation) -> tuple[float, float, float]:
     p = o.landmarks[:468]
     side = 2.2 * float(np.ptp(p[:, 1]))
     return float(p[:, 0].mean() - side / 2), float(p[:, 1].mean() - 0.58 * side), side
-
-
-def _posed(model: body.BodyModel, f: fit.Fit) -> NDArray[np.float64]:
-    small = (np.asarray(a, np.float32) for a in (f.pose, f.expression, f.translation))
-    return Poser(model.skinned(f.betas))(*small).astype(np.float64)
 
 
 def _window(o: Observation, window: tuple[float, float, float]) -> tuple[Camera, U8]:

@@ -17,7 +17,12 @@ RIGID = (LEFT_EYE, RIGHT_EYE, TONGUE, UPPER_TEETH, LOWER_TEETH)
 
 LEAST_CLEARANCE, MOST_CLEARANCE = 0.0003, 0.0008  # m between eyeball and lid skin
 
+TEMPLE_HIGH, TEMPLE_ASIDE, TEMPLE_BACK = 0.075, 0.04, 0.075  # m from between the eyes
+
 HEAD_JOINTS = tuple(JOINT[n] for n in ("head", "jaw", "left_eye_smplhf", "right_eye_smplhf"))
+
+
+LEFT_BALL_JOINT, RIGHT_BALL_JOINT = JOINT["left_eye_smplhf"], JOINT["right_eye_smplhf"]
 
 
 class Anatomy:
@@ -36,8 +41,16 @@ class Anatomy:
         corners = model.faces[model.landmarks.faces_idx] if model.landmarks is not None else np.zeros((0, 3), int)
         self.landmark_corners = corners  # (468, 3)
         self.lips = self._region("upper_lip", V) | self._region("lower_lip", V)
+        self.temples = self._temples()
         self.left_lids = self._region("left_upper_lid", V) | self._region("left_lower_lid", V)
         self.right_lids = self._region("right_upper_lid", V) | self._region("right_lower_lid", V)
+
+    def _temples(self) -> NDArray[np.bool_]:
+        """Skin beside the eyes and the forehead, before the ears, below where hair grows."""
+        v = self.model.v_template.astype(np.float64)
+        d = v - (self.model.joint_regressor[[LEFT_BALL_JOINT, RIGHT_BALL_JOINT]] @ v).mean(0)
+        on = (d[:, 1] > 0) & (d[:, 1] < TEMPLE_HIGH) & (np.abs(d[:, 0]) > TEMPLE_ASIDE) & (d[:, 2] > -TEMPLE_BACK)
+        return np.asarray(on & self.skin & (self.head > 0.5))
 
     def over_eyeball(self, side: str) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Lid skin in front of an eyeball, and how far outside it (m) it belongs; not the lids' inner folds."""

@@ -17,7 +17,20 @@ from numpy.typing import NDArray
 
 import avatar.build.fit as fitting
 from avatar.asset import Avatar, Gaussians
-from avatar.build import assemble, check, colour, corrections, lips, observe, refine, seed, spacing, stretch, unroll
+from avatar.build import (
+    assemble,
+    check,
+    colour,
+    corrections,
+    lips,
+    observe,
+    parts,
+    refine,
+    seed,
+    spacing,
+    stretch,
+    unroll,
+)
 from avatar.build import mesh as meshing
 from avatar.build.arms import limits as arm_limits
 from avatar.build.arms import plan as arms
@@ -109,7 +122,8 @@ def build(
     off = 100 * float(fit.error.mean()) / fit.face_width
     warnings = (*o.warnings, *_judge_fit(off))
     stages.enter("refine")
-    refined = refine.refine(model, fit, o.landmarks, o.alpha)
+    hair = parts.find(model, o, fitting.posed(model, fit)).hair
+    refined = refine.refine(model, fit, o.landmarks, o.alpha, hair)
     stages.enter("mesh")
     plan = arms.plan(model, o, fit, refined)
     o = plan.photo

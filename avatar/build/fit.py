@@ -19,6 +19,7 @@ from avatar.build.landmarks import LANDMARK_WEIGHT, NET_BIAS
 from avatar.render.contract import Camera
 from models.body import BodyModel
 from models.motion import JOINT, axis_angle_from_matrix
+from models.skinning import Poser
 from models.tracking import Body, Face
 
 FOCAL = 1.1  # of the photo's longer side: about 49 degrees, where nothing is known of the lens
@@ -252,3 +253,9 @@ def fit(model: BodyModel, camera: Camera, face: Face, body: Body | None) -> Fit:
     f.solve(free, 14)
     translation, pose, betas, expression = f.anchors.split(f.x)
     return Fit(camera, betas, pose, translation, expression, f.error(), f.face_width)
+
+
+def posed(model: BodyModel, fit: Fit) -> F64:
+    """(V, 3) m: the body as fitted, in the photo's pose."""
+    pose, expression, move = (np.asarray(a, np.float32) for a in (fit.pose, fit.expression, fit.translation))
+    return Poser(model.skinned(fit.betas))(pose, expression, move).astype(np.float64)

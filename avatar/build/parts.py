@@ -30,9 +30,10 @@ MOST_SAMPLES = 1200  # of a class
 COLOUR_UNIT = 14.0  # distance in CIE Lab that counts as much as PLACE_UNIT
 PLACE_UNIT = 0.45  # of the face's width
 SKIN_CHROMA, SKIN_LIGHT = 13.0, 30.0  # distances in CIE Lab from the face's median within which a colour may be skin's
-OUTLINE = (1.0, 5.0)  # px inside the matte's edge where the head above the eyes is surely hair
+OUTLINE = (1.0, 5.0)  # px inside the matte's edge where the crown is surely hair
+SURE_HAIR = 0.7  # probability
 SHOULDERS = 0.35  # face heights under the chin where cloth may begin
-BROW_MARGIN = 0.12  # face heights over the eyes where hair may begin
+BROW_MARGIN, CROWN_MARGIN = 0.12, 0.45  # face heights over the eyes where hair may begin, and where it surely has
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,11 @@ class Parts:
 
     probability: F32  # (H, W, 3) hair, skin, cloth; sums to 1 on the person, and is continued beyond
     skin_tone: NDArray[np.float64]  # (3,) median RGB 0..1 of the face
+
+    @property
+    def hair(self) -> NDArray[np.bool_]:
+        """(H, W) what surely is no face."""
+        return self.probability[..., HAIR] > SURE_HAIR
 
     def at(self, pixels: F64) -> F64:
         """(N, 3) at pixels (N, 2)."""
@@ -63,7 +69,8 @@ def find(model: BodyModel, o: Observation, vertices: F64) -> Parts:
     away = np.abs(lab - median)
     like_skin = (np.hypot(away[..., 1], away[..., 2]) < SKIN_CHROMA) & (away[..., 0] < SKIN_LIGHT)
     oval = _filled(p[list(OVAL)], 1.04, alpha.shape)
-    hair = _hair(lab, _above_the_face(p, alpha.shape) & ~oval & safe, face & like_skin, alpha)
+    over = lambda margin: _above_the_face(p, alpha.shape, margin) & ~oval & safe  # noqa: E731
+    hair = _hair(lab, over(BROW_MARGIN), over(CROWN_MARGIN), face & like_skin, alpha)
     cloth = _under_the_collar(model, o, vertices, p, k, alpha.shape) & safe & ~like_skin
     cloth &= ~_like(lab, hair) | ~_near(p, alpha.shape)
     probability = _vote(lab, alpha > 0.02, [hair, face & like_skin, cloth], o.face_width * k)
@@ -121,10 +128,13 @@ def _frame(p: F64) -> tuple[F64, F64, F64, float]:
     return eyes, up, np.array([-up[1], up[0]]), height
 
 
-def _hair(lab: F32, zone: NDArray, skin: NDArray, alpha: NDArray) -> NDArray[np.bool_]:
-    """What in the zone over the face has the colours of its outline rather than the face's: fair hair is like skin."""
+def _hair(lab: F32, zone: NDArray, crown: NDArray, skin: NDArray, alpha: NDArray) -> NDArray[np.bool_]:
+    """What in the zone over the face has the colours of the crown's outline, not the face's: fair hair is like skin.
+
+    The outline beside the temples may be skin with thin hair behind it."""
     depth = cv2.distanceTransform(np.pad(alpha > 0.5, 1, mode="edge").astype(np.uint8), cv2.DIST_L2, 5)[1:-1, 1:-1]
-    rim = zone & (depth > OUTLINE[0]) & (depth < OUTLINE[1])
+    edge = (depth > OUTLINE[0]) & (depth < OUTLINE[1])
+    rim = crown & edge if (crown & edge).sum() >= 20 else zone & edge  # a picture may cut the crown off
     if rim.sum() < 20 or skin.sum() < 20:
         return rim
     near = lambda mask: cKDTree(lab[mask][:: int(mask.sum()) // MOST_SAMPLES + 1]).query(lab[zone], k=5)[0].mean(1)  # noqa: E731
@@ -133,13 +143,13 @@ def _hair(lab: F32, zone: NDArray, skin: NDArray, alpha: NDArray) -> NDArray[np.
     return np.asarray(cv2.medianBlur(out.astype(np.uint8), 3) > 0) & zone
 
 
-def _above_the_face(p: F64, shape: tuple[int, ...]) -> NDArray[np.bool_]:
-    """About the head over the eyes."""
+def _above_the_face(p: F64, shape: tuple[int, ...], margin: float) -> NDArray[np.bool_]:
+    """About the head, `margin` face heights over the eyes and on."""
     eyes, up, across, height = _frame(p)
     yy, xx = np.mgrid[: shape[0], : shape[1]] + 0.5
     d = np.stack([xx, yy], -1) - eyes
     high, beside = d @ up, np.abs(d @ across)
-    return np.asarray((high > BROW_MARGIN * height) & (beside < 0.9 * height) & (high < 1.3 * height))
+    return np.asarray((high > margin * height) & (beside < 0.9 * height) & (high < 1.3 * height))
 
 
 def _under_the_collar(

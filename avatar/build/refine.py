@@ -22,6 +22,7 @@ from avatar.build.kinematics import F64
 from avatar.build.landmarks import LANDMARK_WEIGHT
 from models.body import BodyModel
 from models.skinning import Poser
+from models.surface import vertex_normals
 
 SMOOTH = 3.0  # weight of |L d|^2 against a landmark's 1
 FIRM_HEAD, FIRM_BODY = 0.003, 0.02  # weight of |d|^2
@@ -29,6 +30,8 @@ TIE = 0.3  # of loose parts to the skin near them
 MATTE = 0.9  # alpha from which a pixel is inside: what is softer is the fringe's, which alone can be half transparent
 PULL, PULL_ROUNDS = 3.0, 3
 FARTHEST_PULL = 0.5  # of the face's width; what lies farther out is a wrong fit, not a wrong surface
+FARTHEST_HAIR = 0.02  # and of a temple before hair; what lies farther in has hair over it
+GRAZING = 0.45  # |cosine| to the view up to which a temple's skin is taken to be its contour
 
 
 @dataclass(frozen=True)
@@ -39,8 +42,10 @@ class Refined:
     outside: int  # skin vertices still outside the matte
 
 
-def refine(model: BodyModel, fit: Fit, landmarks: NDArray, alpha: NDArray) -> Refined:
-    """landmarks (>= 468, 2) px; alpha (H, W)."""
+def refine(
+    model: BodyModel, fit: Fit, landmarks: NDArray, alpha: NDArray, hair: NDArray[np.bool_] | None = None
+) -> Refined:
+    """landmarks (>= 468, 2) px; alpha (H, W); hair (H, W): pixels that the temples' contour must not take in."""
     mesh = model.skinned(fit.betas)
     poser = Poser(mesh)
     pose32, expr32, move32 = (np.asarray(a, np.float32) for a in (fit.pose, fit.expression, fit.translation))
@@ -56,9 +61,15 @@ def refine(model: BodyModel, fit: Fit, landmarks: NDArray, alpha: NDArray) -> Re
     inside = alpha > MATTE
     _, nearest = distance_transform_edt(~inside, return_indices=True)
     candidates = a.skin & ~a.lower_arm & solver.member
+    bare = inside if hair is None else inside & ~hair
+    _, nearest_bare = distance_transform_edt(~bare, return_indices=True)
+    contour = a.temples & solver.member & _grazing(model, posed)
     for _ in range(PULL_ROUNDS):
-        astray, target = stray(pixels[:, :2] + shift, candidates, inside, nearest, FARTHEST_PULL * fit.face_width)
+        at = pixels[:, :2] + shift
+        astray, target = stray(at, candidates, inside, nearest, FARTHEST_PULL * fit.face_width)
         outside = len(astray)
+        over, edge = stray(at, contour, bare, nearest_bare, FARTHEST_HAIR * fit.face_width)
+        pulled.update(zip(over.tolist(), edge - pixels[over, :2]))
         pulled.update(zip(astray.tolist(), target - pixels[astray, :2]))
         if not pulled:
             break
@@ -70,6 +81,12 @@ def refine(model: BodyModel, fit: Fit, landmarks: NDArray, alpha: NDArray) -> Re
     offsets = np.linalg.solve(rotation.astype(np.float64), world[:, :, None])[:, :, 0]
     off = np.linalg.norm((B @ fit.camera.project(posed + world))[:, :2] - landmarks[:468], axis=1)
     return Refined(offsets, posed + world, off, outside)
+
+
+def _grazing(model: BodyModel, posed: F64) -> NDArray[np.bool_]:
+    """(V,) surface that is seen nearly edge-on."""
+    view = posed / np.linalg.norm(posed, axis=1, keepdims=True)
+    return np.asarray(np.abs((vertex_normals(posed, model.faces) * view).sum(1)) < GRAZING)
 
 
 def _near_the_picture(model: BodyModel, pixels: F64, fit: Fit) -> NDArray[np.bool_]:

@@ -45,12 +45,12 @@ class Scene:
     arm: NDArray[np.bool_]  # (H, W) the raised arm's pixels, from the elbow on
 
 
-def scene(arm: Mapping[str, NDArray[np.float64]] = RAISED) -> Scene:
-    """arm: rotations of the left arm's joints."""
-    human = Human(SEED, SIDE)
+def scene(arm: Mapping[str, NDArray[np.float64]] = RAISED, seed: int = SEED, aside: float = 0.08) -> Scene:
+    """arm: rotations of the left arm's joints; aside: m by which the person stands to the picture's left."""
+    human = Human(seed, SIDE)
     for name, turn in arm.items():
         human.pose[JOINT[name]] = turn
-    human.translation = human.translation - [0.08, 0, 0]
+    human.translation = human.translation - [aside, 0, 0]
     studio = Studio(human)
     truth = studio.draw(Motion())
     posed = human.posed(Motion())
