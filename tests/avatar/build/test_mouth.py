@@ -148,3 +148,18 @@ def test_arches_lie_behind_the_lips_and_upper_before_lower(model: body.BodyModel
     assert upper[front, 2].max() < seam[2] and lower[front, 2].max() < upper[front, 2].max()
     assert upper[front, 1].min() < seam[1] < upper[front, 1].max()
     assert lower[front, 1].max() > upper[front, 1].min()  # overbite
+
+
+def test_the_mouths_lining_stays_behind_thin_lips_and_a_short_chin(model: body.BodyModel) -> None:
+    """Skin below the lip that lies almost on the lining would be averaged with it: dark specks on a shut mouth."""
+    a = anatomy.of(model)
+    rest = model.v_template.astype(np.float64)
+    inside = np.flatnonzero(a.inner_mouth)
+    inside = inside[rest[inside, 2] > np.quantile(rest[inside, 2], 0.6)]
+    rest[inside, 2] += 0.004  # m
+    least = lambda: neutral._clearance(model, rest, rest[deep]).min()  # noqa: E731
+    deep = inside[(neutral.adjacency(model.faces, len(rest)) @ ~a.inner_mouth)[inside] == 0]
+    deep = deep[np.isfinite(neutral._clearance(model, rest, rest[deep]))]
+    assert least() < 0.001
+    neutral._place_lining(model, rest)
+    assert least() > 0.95 * neutral.BEHIND
