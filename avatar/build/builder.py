@@ -17,7 +17,21 @@ from numpy.typing import NDArray
 
 import avatar.build.fit as fitting
 from avatar.asset import Avatar, Gaussians
-from avatar.build import assemble, check, colour, corrections, lips, observe, refine, seed, stretch, unroll
+from avatar.build import (
+    assemble,
+    check,
+    colour,
+    corrections,
+    eye_colours,
+    glint,
+    lashes,
+    lips,
+    observe,
+    refine,
+    seed,
+    stretch,
+    unroll,
+)
 from avatar.build import mesh as meshing
 from avatar.build.arms import limits as arm_limits
 from avatar.build.arms import plan as arms
@@ -116,6 +130,7 @@ def build(
     stages.enter("seed")
     folds = unroll.unrolled(model, avatar)
     seeds = stretch.bounded(avatar, o, _seed_to_number(model, o, union, folds, options), folds)
+    avatar, union, seeds = _over_the_eyes(plan.trunk, avatar, union, seeds)
     stages.enter("colour")
     gaussians = _coloured(model, o, plan.trunk, union, seeds, assemble.blink_stretch(avatar, model))
     stages.enter("check")
@@ -161,6 +176,16 @@ def _seed_to_number(
         spacing *= 1.05
         seeds = seed.seed(model, o, union, folds, spacing, options.seed)
     return seeds
+
+
+def _over_the_eyes(
+    trunk: Observation, avatar: Avatar, union: UnionMesh, seeds: seed.Seeds
+) -> tuple[Avatar, UnionMesh, seed.Seeds]:
+    """All three with what does not turn with the eyeballs that it is seen on."""
+    sampled = colour.sample(trunk.foreground, seeds.pixel)
+    balls = eye_colours.eyes_of(trunk, union, seeds, sampled.mean(0), colour.sample)
+    avatar, union, seeds = lashes.added(trunk, avatar, union, seeds, balls, sampled)
+    return glint.added(trunk, avatar, union, seeds)
 
 
 def _coloured(
