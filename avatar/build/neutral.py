@@ -75,7 +75,8 @@ def neutral(
         lid_gap = max(lid_gap, _largest_gap(model, closed, anatomy.LID_PAIRS[side]))
     lips.keep_shut(model, rest, directions, [n for n in names if n.startswith(_SMILING)])
     held = np.where(of_lids, 0.0, target)
-    left = smile_left(model, rest - directions @ np.where([n.startswith(_SMILE) for n in names], held, 0.0))
+    smiling = model.expression_dirs @ np.where([n.startswith(_SMILE) for n in names], held, 0.0)
+    left = smile_left(model, rest - smiling)
     held[[names.index("mouthSmile" + side) for side in ("Left", "Right")]] += left
     return Neutral(rest, held, directions, lip_gap, lid_gap)
 

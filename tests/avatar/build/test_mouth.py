@@ -81,6 +81,21 @@ def test_a_smile_comes_and_goes_on_lips_that_touch(model: body.BodyModel) -> Non
     assert np.abs(corner).max() < 0.1 * np.abs(B[LIP_CORNERS[1]] @ model.expression_dirs[:, :, smile]).max()
 
 
+def test_a_smile_lifts_the_corners_not_the_whole_mouth(model: body.BodyModel) -> None:
+    """Over the teeth a raised upper lip would show nothing but gums."""
+    rest, directions = model.v_template.astype(np.float64), model.expression_dirs.astype(np.float64).copy()
+    names = [f"mouthSmile{side}" for side in ("Left", "Right")]
+    columns = [model.expression_names.index(name) for name in names]
+    lips.keep_shut(model, rest, directions, names)
+    B = anatomy.of(model).landmark_matrix()
+
+    def rise(d: np.ndarray) -> float:
+        p = B @ d[:, :, columns].sum(2)
+        return float(p[[13, 14], 1].mean() / p[list(LIP_CORNERS), 1].mean())
+
+    assert rise(model.expression_dirs) > 0.35 and rise(directions) < 0.2
+
+
 def test_a_smile_that_the_offsets_hold_is_told(model: body.BodyModel) -> None:
     smiling = [model.expression_names.index("mouthSmile" + side) for side in ("Left", "Right")]
     held = [
