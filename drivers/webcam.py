@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from models.tracking import Face
 
 CALIBRATION = 1.0  # s of the beginning that define the neutral
+STILL = math.radians(5)  # further off the camera than the nearest attitude of that time, attitudes count ever less
 LOST_HOLD, LOST_FADE = 0.3, 0.5  # s that a lost face is held, then fades out in
 # rad: attitudes further from the camera than the first are trusted less, beyond the second not at all
 FRONTAL, PROFILE = math.radians(40), math.radians(70)
@@ -131,9 +132,13 @@ def _rotation(matrix: NDArray) -> NDArray[np.float64]:
 
 
 def _mean_rotation(rotations: list[NDArray]) -> NDArray[np.float64]:
-    """The rotation nearest to all (chordal mean)."""
+    """The rotation nearest to all (chordal mean), first of all to those that face the camera most: people who look
+    about while they are calibrated come back to it."""
+    R = np.asarray(rotations, np.float64)
+    away = np.arccos(np.clip(R[:, 2, 2], -1, 1))
+    weight = np.exp(-0.5 * ((away - away.min()) / STILL) ** 2)
     m = np.eye(4)
-    m[:3, :3] = np.mean(rotations, 0)
+    m[:3, :3] = np.einsum("n,nij->ij", weight / weight.sum(), R)
     return _rotation(m)
 
 

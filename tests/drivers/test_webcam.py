@@ -52,6 +52,14 @@ def test_the_head_turns_relative_to_where_it_was_at_first():
     assert np.linalg.norm(m.pose[NECK]) < np.linalg.norm(m.pose[HEAD])
 
 
+def test_a_glance_aside_while_calibrating_is_not_straight_ahead():
+    driver = FaceToMotion()
+    for i in range(round(1.2 * FPS)):
+        driver.motion(seen((0, 0.35 * i / FPS, 0)), i / FPS)
+    assert driver.calibrated
+    assert abs(total(play(driver, seen(), 2.0, 1.2))[1]) < 0.09  # rad; their mean is .17
+
+
 def test_a_given_neutral_counts_at_once():
     driver = FaceToMotion(np.eye(3), np.zeros(N_ARKIT))
     assert driver.calibrated
