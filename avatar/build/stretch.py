@@ -18,7 +18,7 @@ from avatar.rig import Rig
 from models.motion import NECK
 
 MOST, MOST_NECK = 3.1, 5.5  # px, half of the longest spot at a face 140 px wide; of hidden skin of the neck
-MOST_LIPS, OF_STEP = 0.001, 0.7  # m, of the spacing: spots on lips are flat and would stand over the teeth
+MOST_LIPS, OF_STEP = 0.001, 0.7  # m, of the spacing: seen spots on lips are flat and would stand over the teeth
 OF_NECK = 0.2  # weight of head and neck from which skin is the neck's
 GROWN = 2.0  # times its length in the photo, of a spot on skin that unrolls: others lie below it there
 
@@ -35,12 +35,11 @@ def bounded(avatar: Avatar, o: Observation, seeds: Seeds, unrolled: Unrolled) ->
     underlay = (turns.sum(1)[faces[seeds.face]] > OF_NECK).all(1)
     underlay &= ~seeds.seen & (avatar.part[seeds.face] == anatomy.SKIN)
     most = np.where(underlay, np.where(head, limit, MOST_NECK / MOST * limit), np.maximum(limit, already))
-    inner = np.isin(seeds.layer, [LAYER["lips"], LAYER["cavity"]])
-    least = OF_STEP * np.minimum(seeds.step, MOST / OF_STEP) * depth / o.camera.focal
-    most = np.where(inner, np.minimum(most, np.maximum(MOST_LIPS, least)), most)
     covers = unrolled.folded[seeds.face] & seeds.seen
     most = np.where(covers, np.minimum(most, GROWN * already), most)
-    shape = seeds.shape.copy()
+    lips = seeds.seen & np.isin(seeds.layer, [LAYER["lips"], LAYER["cavity"]])
+    flat = np.where(lips, np.maximum(MOST_LIPS, OF_STEP * seeds.step * depth / o.camera.focal), np.inf)
+    most, shape = np.minimum(most, flat), seeds.shape.copy()
     for v in (photo, *unrolled.moved):
         long = np.flatnonzero(largest_axes(v, faces, seeds.face, shape) > 1.001 * most)
         shape[long] = _shortened(v[faces[seeds.face[long]]], shape[long], most[long])
