@@ -74,9 +74,9 @@ class Avatar:
 
     name: str
     mesh: SkinnedMesh  # union mesh: body + mouth card + shell
-    part: NDArray[
-        np.uint8
-    ]  # (F,) of each triangle: 0 skin, 1 2 eyes, 3 tongue, 4 5 teeth, 6-9 lashes, 20 shell, 21 card, 22 arm
+    # (F,) of each triangle: 0 skin, 1 2 eyes, 3 tongue, 4 5 teeth, 6-9 lashes, 20 shell, 21 card, 22 arm, 23 scalp,
+    # 24 before an eye
+    part: NDArray[np.uint8]
     occluder: NDArray[np.bool_]  # (F,) drawn in the depth pre-pass
     correction: (
         SparseDirections  # (B <= 8) linear bases in the rest pose; basis 0 is "photo": 1 redraws the photo's face

@@ -11,7 +11,8 @@
   is the end of the channel for everyone, so that a blink closes an eye that is half closed in the neutral and no
   further. A negative one takes away what the neutral holds, n (1 + c): -1 leaves nothing of a smile. While a lid
   closes, the other channels that move it (squint, wide, following the gaze) fade by 1 - eyeBlink; while lips are
-  rounded, those that pull their corners aside fade by 1 - mouthPucker or mouthFunnel: a smile gives way.
+  rounded, those that pull their corners aside fade by 1 - mouthPucker or mouthFunnel: a smile gives way, as it does
+  by 1 - mouthFrown on its side.
 - The jaw is the face map's, within limits["jaw"]; the eyes turn from straight ahead, as far as the face map goes.
 - An expression recorded in the avatar's own face model replaces the coefficients, jaw and eyes included. One recorded
   on another face model means nothing here: a warning is given and the coefficients, if any, are used.
@@ -61,6 +62,7 @@ _LID_CHANNELS = tuple(
 )
 _ROUNDING = np.array([A["mouthPucker"], A["mouthFunnel"]])
 _CORNERS = np.array([A[f"mouth{n}{side}"] for n in ("Smile", "Dimple", "Stretch") for side in ("Left", "Right")])
+_SMILES, _FROWNS = (np.array([A[f"mouth{n}{side}"] for side in ("Left", "Right")]) for n in ("Smile", "Frown"))
 
 
 @nb.njit(cache=True, nogil=True)
@@ -193,6 +195,7 @@ class Rig:
         for blink, others in _LID_CHANNELS:
             x[others] *= 1 - x[blink]
         x[_CORNERS] *= 1 - max(float(c[_ROUNDING].max()), 0.0)
+        x[_SMILES] *= 1 - np.maximum(c[_FROWNS], 0)
         return x
 
     def _limbs(self, pose: F32, joints: NDArray[np.bool_], limited: bool) -> F32:

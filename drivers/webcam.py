@@ -2,7 +2,7 @@
 
 The head turns relative to a neutral attitude (the first second's, or a given one), for the person in front of the
 camera sits as they like. Coefficients are freed of what the face shows at rest, smoothed, and cross-talk that trackers
-are known for (a lid that droops when one looks down) is left to the rig.
+are known for (a lid that droops when one looks down) is left to the rig. The jaw opens as far as the lips do.
 """
 
 from __future__ import annotations
@@ -32,10 +32,19 @@ if TYPE_CHECKING:
     from models.tracking import Face
 
 CALIBRATION = 1.0  # s of the beginning that define the neutral
+STILL = math.radians(5)  # further off the camera than the nearest attitude of that time, attitudes count ever less
 LOST_HOLD, LOST_FADE = 0.3, 0.5  # s that a lost face is held, then fades out in
 # rad: attitudes further from the camera than the first are trusted less, beyond the second not at all
 FRONTAL, PROFILE = math.radians(40), math.radians(70)
 MAX_NEUTRAL = 0.35  # a coefficient held higher than this while calibrating is an expression, not a face's rest
+# Lips' opening, of the distance between the eyes' outer corners, that a coefficient of 1 makes; what trackers see of
+# shut lips. Scores miss openings, most of all in beards and broad grins, that landmarks show.
+OPENS = {"jawOpen": 0.42, "mouthClose": -0.42, "mouthFunnel": 0.15}
+OPENS |= {
+    f"mouth{lip}{side}": by for lip, by in (("UpperUp", 0.027), ("LowerDown", 0.021)) for side in ("Left", "Right")
+}
+SHUT = 0.025
+LIPS, EYES = (13, 14), (33, 263)  # landmarks: the inner rims' middles, the outer corners
 FACE_FILTER = (2.5, 2.0)  # Hz at rest, Hz per 1/s
 LID_FILTER = (6.0, 4.0)  # a blink is over in a tenth of a second
 HEAD_FILTER = (1.5, 1.2)  # Hz at rest, Hz per rad/s
@@ -85,7 +94,7 @@ class FaceToMotion:
         turn = axis_angle_from_matrix(rotation @ neutral_rotation.T)
         m = Motion(time=time, weight=_weights(rotation))
         m.pose[NECK], m.pose[HEAD] = neck_and_head(matrix_from_axis_angle(self._head(turn, time)))
-        m.face = self._smooth(_from_neutral(scores, neutral_face), time)
+        m.face = self._smooth(_as_open_as_seen(_from_neutral(scores, neutral_face), face.landmarks), time)
         self._last = m
         return m
 
@@ -123,9 +132,13 @@ def _rotation(matrix: NDArray) -> NDArray[np.float64]:
 
 
 def _mean_rotation(rotations: list[NDArray]) -> NDArray[np.float64]:
-    """The rotation nearest to all (chordal mean)."""
+    """The rotation nearest to all (chordal mean), first of all to those that face the camera most: people who look
+    about while they are calibrated come back to it."""
+    R = np.asarray(rotations, np.float64)
+    away = np.arccos(np.clip(R[:, 2, 2], -1, 1))
+    weight = np.exp(-0.5 * ((away - away.min()) / STILL) ** 2)
     m = np.eye(4)
-    m[:3, :3] = np.mean(rotations, 0)
+    m[:3, :3] = np.einsum("n,nij->ij", weight / weight.sum(), R)
     return _rotation(m)
 
 
@@ -134,6 +147,19 @@ def _from_neutral(scores: NDArray, neutral: NDArray) -> NDArray:
     rest = np.where(neutral < MAX_NEUTRAL, neutral, 0.0)
     rest = np.where(GROUP["gaze"] == FACE_GROUP, 0.0, rest)
     return np.clip((scores - rest) / (1 - rest), 0, 1)
+
+
+def _as_open_as_seen(face: NDArray, landmarks: NDArray) -> NDArray:
+    """Coefficients (52,) whose jaw opens the lips as far as the landmarks (478, 3) have them."""
+    p = np.asarray(landmarks, np.float64)
+    between = float(np.linalg.norm(p[EYES[0]] - p[EYES[1]]))
+    if not between > 0 or not np.isfinite(p[list(LIPS)]).all():
+        return face
+    gap = float(np.linalg.norm(p[LIPS[0]] - p[LIPS[1]])) / between
+    told = sum(by * face[A[name]] for name, by in OPENS.items())
+    out = face.copy()
+    out[A["jawOpen"]] = min(face[A["jawOpen"]] + max(gap - SHUT - told, 0.0) / OPENS["jawOpen"], 1.0)
+    return out
 
 
 def _weights(rotation: NDArray) -> NDArray[np.float32]:

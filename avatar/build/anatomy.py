@@ -12,7 +12,7 @@ from models.body import BodyModel
 from models.motion import JOINT
 
 SKIN, LEFT_EYE, RIGHT_EYE, TONGUE, UPPER_TEETH, LOWER_TEETH = range(6)  # of BodyModel.face_part; 6-9 are lashes
-SHELL, CARD, ARM, SCALP = 20, 21, 22, 23  # further parts of the union mesh
+SHELL, CARD, ARM, SCALP, OVERLAY = 20, 21, 22, 23, 24  # further parts of the union mesh
 RIGID = (LEFT_EYE, RIGHT_EYE, TONGUE, UPPER_TEETH, LOWER_TEETH)
 
 LEAST_CLEARANCE, MOST_CLEARANCE = 0.0003, 0.0008  # m between eyeball and lid skin

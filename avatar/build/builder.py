@@ -22,6 +22,9 @@ from avatar.build import (
     check,
     colour,
     corrections,
+    eye_colours,
+    glint,
+    lashes,
     lips,
     observe,
     parts,
@@ -132,10 +135,11 @@ def build(
     avatar, union = assemble.drop_unreachable(avatar, union, model)
     stages.enter("seed")
     folds = unroll.unrolled(model, avatar)
-    unfolds = assemble.blink_stretch(avatar, model)
-    seeds = stretch.bounded(avatar, o, _seeded(model, plan, union, folds, unfolds, options), folds)
+    seeds = _seeded(model, plan, union, folds, assemble.blink_stretch(avatar, model), options)
+    seeds = stretch.bounded(avatar, o, seeds, folds)
+    avatar, union, seeds = _over_the_eyes(plan.trunk, avatar, union, seeds)
     stages.enter("colour")
-    gaussians = _coloured(model, o, plan.trunk, union, seeds, unfolds)
+    gaussians = _coloured(model, o, plan.trunk, union, seeds, assemble.blink_stretch(avatar, model))
     stages.enter("check")
     provenance = {"builder": VERSION, "settings": asdict(options), "seed": options.seed, "consent": options.consent}
     name = options.name or photo.stem
@@ -192,6 +196,16 @@ def _seed_to_number(
         scale *= 1.05
         seeds = seed.seed(model, o, union, folds, wanted, scale, options.seed)
     return seeds
+
+
+def _over_the_eyes(
+    trunk: Observation, avatar: Avatar, union: UnionMesh, seeds: seed.Seeds
+) -> tuple[Avatar, UnionMesh, seed.Seeds]:
+    """All three with what does not turn with the eyeballs that it is seen on."""
+    sampled = colour.sample(trunk.foreground, seeds.pixel)
+    balls = eye_colours.eyes_of(trunk, union, seeds, sampled.mean(0), colour.sample)
+    avatar, union, seeds = lashes.added(trunk, avatar, union, seeds, balls, sampled)
+    return glint.added(trunk, avatar, union, seeds)
 
 
 def _coloured(

@@ -15,7 +15,9 @@ from avatar.render.contract import Camera
 MOST_TURN = np.radians([25.0, 35.0])  # pitch, yaw that an eye can have in its socket
 INTO_CAMERA = np.radians(9.0)  # a gaze this near to the camera is taken as meant for it
 IRIS = {"Left": LEFT_IRIS, "Right": RIGHT_IRIS}
-LEAST_SAMPLES = 12
+LEAST_SAMPLES = 12  # of white; and as many of both sides count where one side's are few
+LIT = 0.3  # the share of the white's samples that lashes and lids darken
+SIDES = 0.5  # rad from the front at which the white is all of its own side's
 
 
 @dataclass(frozen=True)
@@ -73,14 +75,19 @@ class Paint:
 
     iris: float  # rad
     rings: F64  # (K, 3) median colour from the pupil outwards
-    sclera: F64  # (3,)
+    sides: F64  # (2, 3) the white to the person's right and left: light seldom comes from the front
+    told: bool  # the white was seen, of this eye or of the other
+
+    @property
+    def sclera(self) -> F64:
+        """(3,) the white as a whole."""
+        return self.sides.mean(0)
 
     def __call__(self, angles: F64) -> F64:
         """(n, 2) rad -> (n, 3) colours."""
         r = np.linalg.norm(angles, axis=1)
-        lid_shade = 1 - 0.38 * _smoothstep(angles[:, 1], 0.12, 0.75) - 0.12 * _smoothstep(-angles[:, 1], 0.3, 0.9)
-        corner = _smoothstep(np.abs(angles[:, 0]), 0.45, 1.0)[:, None]
-        white = self.sclera * lid_shade[:, None] * (1 - corner * [0.10, 0.22, 0.24])
+        left = _smoothstep(angles[:, 0], -SIDES, SIDES)[:, None]
+        white = (self.sides[0] + left * (self.sides[1] - self.sides[0])) * _shade(angles)
         k = np.clip(r / self.iris * len(self.rings) - 0.5, 0, len(self.rings) - 1)
         i = np.minimum(k.astype(int), len(self.rings) - 2)
         iris = self.rings[i] + (self.rings[i + 1] - self.rings[i]) * (k - i)[:, None]
@@ -89,16 +96,20 @@ class Paint:
         return (1 - edge) * iris + edge * white
 
 
+def _shade(angles: F64) -> F64:
+    """(n, 3) how much of the white's colour is left below the lids and in the corners."""
+    lids = 1 - 0.38 * _smoothstep(angles[:, 1], 0.12, 0.75) - 0.12 * _smoothstep(-angles[:, 1], 0.3, 0.9)
+    corner = _smoothstep(np.abs(angles[:, 0]), 0.45, 1.0)[:, None]
+    return np.asarray(lids[:, None] * (1 - corner * [0.10, 0.22, 0.24]))
+
+
 def paint(angles: F64, colours: F64, iris: float, fallback_white: F64) -> Paint:
-    """From what the photo shows of an eyeball: angles (n, 2) rad and colours (n, 3) of its samples."""
+    """From what the photo shows of an eyeball: angles (n, 2) rad and colours (n, 3) of its samples. fallback_white (3,)
+    where it shows too little white."""
     r = np.linalg.norm(angles, axis=1)
-    white = colours[(r > 1.12 * iris) & (r < 0.9)]
-    sclera = fallback_white
-    if len(white) >= LEAST_SAMPLES:
-        light = white.mean(1)
-        sclera = np.median(white[light >= np.quantile(light, 0.6)], 0)  # lashes and lid shadow make the darker part
-        grey = sclera.mean()
-        sclera = 0.6 * sclera + 0.4 * grey  # what is left of skin in it
+    white = (r > 1.12 * iris) & (r < 0.9)
+    told = bool(white.sum() >= LEAST_SAMPLES)
+    sides = _whites(angles[white], colours[white]) if told else np.stack([fallback_white, fallback_white])
     count = 6
     rings = np.full((count, 3), np.nan)
     for k in range(count):
@@ -107,11 +118,28 @@ def paint(angles: F64, colours: F64, iris: float, fallback_white: F64) -> Paint:
             rings[k] = np.median(ring, 0)
     known = np.flatnonzero(np.isfinite(rings[:, 0]))
     if len(known) == 0:
-        rings[:] = sclera * 0.3
+        rings[:] = sides.mean(0) * 0.3
     else:
         for c in range(3):
             rings[:, c] = np.interp(np.arange(count), known, rings[known, c])
-    return Paint(iris, rings, sclera)
+    return Paint(iris, rings, sides, told)
+
+
+def _whites(angles: F64, colours: F64) -> F64:
+    """(2, 3) the white's colour on either side, as it is away from lids and corners, from samples (n, 2), (n, 3)."""
+    seen = colours / _shade(angles)
+
+    def lit(samples: F64) -> F64:
+        light = samples.mean(1)
+        return np.asarray(np.median(samples[light >= np.quantile(light, LIT)], 0))
+
+    whole, out = lit(seen), []
+    for side in (-1, 1):
+        own = seen[side * angles[:, 0] > 0]
+        share = len(own) / (len(own) + LEAST_SAMPLES)
+        colour = whole + share * ((lit(own) if len(own) else whole) - whole)
+        out.append(0.6 * colour + 0.4 * colour.mean())  # grey for what is left of skin in it
+    return np.array(out).clip(0, 1)
 
 
 def _smoothstep(x: NDArray, low: float, high: float) -> F64:

@@ -31,6 +31,7 @@ LIGHT = 50.0  # CIE L at which a line's strength is taken as it is
 EYE_FREE = (1.35, 1.9)  # sizes of an eye, across and down, that are eye, lids and lashes
 GAP = 2.5  # px of the view, half a gap in a line
 WIDER = 1.5  # px of the view that a frame is wider than its dark line
+DARKEST, OF_FRAME = 0.9, 0.3  # quantile that is the frame's own darkness against skin; of that, what is frame
 CELL = 1.0  # px of the sheet's grid
 BEFORE = 0.006  # m that it lies before the face: a smile lifts the cheek, and skin nearer behind counts as seen
 PRESENT = 0.3
@@ -59,7 +60,19 @@ def find(o: Observation) -> Glasses | None:
     frame = cv2.GaussianBlur(cv2.dilate(line, _disc(WIDER)), (0, 0), 0.8)
     size = (o.camera.width, o.camera.height)
     back = cv2.warpAffine(frame, to_view, size, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
-    return Glasses((back * (o.alpha > PRESENT)).clip(0, 1).astype(np.float32))
+    return _narrowed(o, Glasses((back * (o.alpha > PRESENT)).clip(0, 1).astype(np.float32)))
+
+
+def _narrowed(o: Observation, wide: Glasses) -> Glasses:
+    """Only what is darker than the skin that would be there: skin on the sheet would not move with lids and brows."""
+    light = lambda rgb: cv2.cvtColor(rgb.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)[..., 0]  # noqa: E731
+    darker = cv2.GaussianBlur(light(taken_off(o.rgb, wide)) - light(o.rgb), (0, 0), 0.6)
+    on = wide.frame > PRESENT
+    if not on.any():
+        return wide
+    usual = max(float(np.quantile(darker[on], DARKEST)), 1.0)
+    clear = cv2.dilate((darker > OF_FRAME * usual).astype(np.uint8), np.ones((3, 3)))
+    return Glasses((wide.frame * clear).astype(np.float32))
 
 
 def _view(o: Observation) -> F64:

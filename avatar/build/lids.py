@@ -41,9 +41,9 @@ BROW_EDGE = {"Right": RIGHT_BROW_EDGE, "Left": LEFT_BROW_EDGE}
 STRETCHED = (1.3, 2.6)  # times its size from which, and at which, a photo's pixel no longer makes skin
 AROUND = (1.15, 1.9)  # sizes of an eye: the ring whose skin a lid is made of
 LID_REACH = 1.6  # sizes of an eye about it
-EVEN = 0.5  # of a lid's colour that is the lit skin's median: a lid is smoother than the folds it comes from
+EVEN = 0.25  # of a lid's colour that is the lit skin's median: a lid is smoother than the folds it comes from
 LIT = 0.5  # the share of the ring that is in shadow, lash, brow or frame
-LIKE_SKIN = (12.0, 9.0, 14.0)  # CIE Lab: chroma, darker, lighter than the lit part's median
+LIKE_SKIN = (12.0, 18.0, 14.0)  # CIE Lab: chroma, darker, lighter than the lit part's median
 BLUR = 0.05  # of the face's width
 SHADE = 0.97  # a lid's light against the skin about it
 

@@ -30,6 +30,8 @@ LOW_RIM = (78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308)
 ROUND = 0.7  # of the way from the model's opening to half an ellipse
 ROUNDED = (("mouthFunnel", 0.8),)  # expressions that point the opening too, and the value at which that is judged
 JAW_SINE = 9 * (JAW - 1) + 7  # of R - I, flattened: sin of the jaw's turn
+MIDDLES = ((82, 13, 312), (87, 14, 317))  # of the upper and the lower inner rim
+MIDDLE = 0.15  # of the corners' rise, that of a smiling mouth's middle
 OPEN_FROM, OPEN_TO = 0.03, 0.12  # of the face's width between the lips: how far their thickness is doubted
 LOWER_TO_UPPER, LEAST_UPPER = 1.35, 0.005  # thickness of closed lips; m
 PARTED = 0.02  # of the face's width
@@ -53,13 +55,23 @@ def closed_if_they_look_it(o: Observation) -> Observation:
 def keep_shut(model: BodyModel, rest: F64, directions: F64, names: Sequence[str]) -> None:
     """Make expressions, such as a smile, move the inner rims of the lips together; in place, (V, 3, E) m.
 
-    The lips are sealed in the neutral face. Without this, taking away the smile it holds would part them again."""
+    The lips are sealed in the neutral face. Without this, taking away the smile it holds would part them again. Nor do
+    the lips' middles follow their corners up by more than MIDDLE: the model's smile lifts a closed mouth over the
+    teeth, and a raised upper lip would bare gums alone."""
     B = anatomy.of(model).landmark_matrix()
     inner = (B[[u for u, _ in UPPER]] - B[[l for l, _ in LOWER]]).tocsr()
     columns = [model.expression_names.index(name) for name in names]
-    apart = np.stack([inner @ directions[:, :, k] for k in columns], 2).reshape(len(UPPER), -1)
-    weight = np.full(len(UPPER), SEALED)
-    moved = displacement(model, rest, inner, -apart, weight, region(model, rest))
+    now = directions[:, :, columns]
+    apart = np.einsum("nv,vce->nce", inner.toarray(), now)
+    middle = (B[list(MIDDLES[0])] + B[list(MIDDLES[1])]) / 2
+    lift = np.einsum("nv,vce->nce", middle.toarray(), now)
+    most = MIDDLE * np.einsum("nv,ve->ne", B[list(LIP_CORNERS)].toarray(), now[:, 1]).mean(0)
+    lower = np.zeros_like(lift)
+    lower[:, 1] = np.minimum(np.maximum(most, 0) - lift[:, 1], 0)
+    rows = sp.vstack([inner, middle]).tocsr()
+    weight = np.repeat([SEALED, MEET], [len(UPPER), len(MIDDLES[0])])
+    target = np.concatenate([-apart, lower]).reshape(rows.shape[0], -1)
+    moved = displacement(model, rest, rows, target, weight, region(model, rest))
     directions[:, :, columns] += moved.reshape(len(rest), 3, -1)
 
 

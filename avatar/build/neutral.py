@@ -16,6 +16,7 @@ import scipy.sparse as sp
 from avatar.build import anatomy, lids, lips
 from avatar.build.kinematics import F64
 from avatar.build.landmarks import LIP_CORNERS, LIP_PAIRS
+from avatar.build.refine import adjacency
 from avatar.render import cpu
 from models.body import BodyModel
 
@@ -64,6 +65,7 @@ def neutral(
     rest += lips.seal(model, rest, posed, opening)
     lip_gap = _largest_gap(model, rest, LIP_PAIRS)
     lid_gap = 0.0
+    _place_lining(model, rest)
     _place_tongue(model, rest)
     of_lids = np.array([n.startswith(LIDS) for n in names])
     for side in ("Left", "Right"):
@@ -73,7 +75,8 @@ def neutral(
         lid_gap = max(lid_gap, _largest_gap(model, closed, anatomy.LID_PAIRS[side]))
     lips.keep_shut(model, rest, directions, [n for n in names if n.startswith(_SMILING)])
     held = np.where(of_lids, 0.0, target)
-    left = smile_left(model, rest - directions @ np.where([n.startswith(_SMILE) for n in names], held, 0.0))
+    smiling = model.expression_dirs @ np.where([n.startswith(_SMILE) for n in names], held, 0.0)
+    left = smile_left(model, rest - smiling)
     held[[names.index("mouthSmile" + side) for side in ("Left", "Right")]] += left
     return Neutral(rest, held, directions, lip_gap, lid_gap)
 
@@ -98,20 +101,34 @@ def _place_tongue(model: BodyModel, rest: F64) -> None:
         rest[inside, 2] -= behind_lips(model, rest, rest[inside])
 
 
+def _place_lining(model: BodyModel, rest: F64) -> None:
+    """The mouth's lining, but for what turns in at the lips, behind the closed face; in place. Under thin lips and a
+    short chin it would come through."""
+    a = anatomy.of(model)
+    inside = np.flatnonzero(np.asarray((adjacency(model.faces, len(rest)) @ ~a.inner_mouth) == 0) & a.inner_mouth)
+    clear = _clearance(model, rest, rest[inside])
+    rest[inside, 2] -= np.where(np.isfinite(clear), np.maximum(BEHIND - clear, 0), 0)
+
+
 def behind_lips(model: BodyModel, rest: F64, points: F64) -> float:
     """How far (m, >= 0) points (n, 3) at rest must go back as one so that they lie behind the closed face (V, 3)."""
+    clear = _clearance(model, rest, points)
+    clear = clear[np.isfinite(clear)]
+    return max(BEHIND - float(np.min(clear)), 0.0) if len(clear) else 0.0
+
+
+def _clearance(model: BodyModel, rest: F64, points: F64) -> F64:
+    """(n,) m that points (n, 3) at rest lie behind the face (V, 3) as seen from the front; -inf beside it."""
     a = anatomy.of(model)
     faces = model.faces[(model.face_part == anatomy.SKIN) & (a.head > 0.5)[model.faces].all(1)]
     faces = faces[~a.inner_mouth[faces].any(1)]
     low, high = points[:, :2].min(0) - 0.002, points[:, :2].max(0) + 0.002
     size = np.ceil((high - low) / PIXEL).astype(int)
-    front = 1.0  # m; an orthographic view from the front: nearer is a smaller depth
+    front = 1.0  # m; an orthographic view: nearer is a smaller depth
     flat = np.concatenate([(rest[:, :2] - low) / PIXEL, front - rest[:, 2:]], 1)
     depth, _ = cpu.zbuffer(flat, np.ascontiguousarray(faces), int(size[0]), int(size[1]))
     q = np.floor((points[:, :2] - low) / PIXEL).astype(int)
-    clear: F64 = front - points[:, 2] - depth[q[:, 1], q[:, 0]]  # -inf where there is no face in front: outside it
-    clear = clear[np.isfinite(clear)]
-    return max(BEHIND - float(np.min(clear)), 0.0) if len(clear) else 0.0
+    return np.asarray(front - points[:, 2] - depth[q[:, 1], q[:, 0]])
 
 
 def _kept(name: str, open_lips: bool) -> float:

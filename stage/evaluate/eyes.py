@@ -24,12 +24,12 @@ RINGS = (  # of the person's right and left eye
 BALLS = (1, 2)  # of Avatar.part
 WHITE_FROM = 0.55  # rad from the ball's front: beyond every iris
 SIDE = 400  # px of the picture of both eyes
-LEAST = 60  # of its px that show white, for a mean to be worth something
 
 
 def figures(stand: Stand) -> dict[str, float]:
-    """eye_white: largest change of the whites' mean lightness under gazes to both sides, of the neutral's;
-    eye_holes: largest share of the eyes' openings that next to nothing covers."""
+    """eye_white: largest change of the white's mean lightness under gazes to both sides, of the neutral's: of each eye
+    and each side of its iris against itself, as others may lie in shadow. eye_holes: largest share of the eyes'
+    openings that next to nothing covers."""
     turn = LEAKS["gaze"]
     left = {"eyeLookOutLeft": turn, "eyeLookInRight": turn}
     right = {"eyeLookInLeft": turn, "eyeLookOutRight": turn}
@@ -39,13 +39,15 @@ def figures(stand: Stand) -> dict[str, float]:
     for gaze in (left, right, up):
         light, bare = _seen(stand, stand.face(**gaze))
         holes = max(holes, bare)
-        if still is not None and light is not None and gaze is not up:
-            white = max(white, abs(light - still) / still)
+        for was, now in zip(still, light):
+            if was is not None and now is not None and gaze is not up:
+                white = max(white, abs(now - was) / was)
     return {"eye_white": white, "eye_holes": holes}
 
 
-def _seen(stand: Stand, state: State) -> tuple[float | None, float]:
-    """Mean CIE L of the visible white of both eyes, None for too little; share of their openings not covered."""
+def _seen(stand: Stand, state: State) -> tuple[list[float | None], float]:
+    """Mean CIE L of the visible white on each side of each iris, None for too little; share of the eyes' openings not
+    covered."""
     vertices = stand.vertices(state)
     p = stand.landmarks(vertices)[:, :2]
     rings = [p[list(ring)] for ring in RINGS]
@@ -53,28 +55,29 @@ def _seen(stand: Stand, state: State) -> tuple[float | None, float]:
     side = 1.2 * float((far - corner)[0])
     x0, y0 = (corner + far) / 2 - [side / 2, side / 4]
     camera = stand.camera.window(float(x0), float(y0), side, SIDE, SIDE // 2)
-    opening = np.zeros((camera.height, camera.width), np.uint8)
-    for ring in rings:
+    openings = [np.zeros((camera.height, camera.width), np.uint8) for _ in rings]
+    for opening, ring in zip(openings, rings):
         cv2.fillPoly(opening, [((ring - [x0, y0]) * SIDE / side).round().astype(np.int32)], 1)
+    insides = [cv2.erode(opening, np.ones((3, 3))) > 0 for opening in openings]
     a, g = stand.avatar, stand.avatar.gaussians
     share = np.zeros((g.count, 3), np.float32)
-    share[_on_white(stand), 0] = 1
+    on_white = _on_white(stand)
+    share[on_white < 0, 0] = share[on_white > 0, 1] = 1
     drawn, classes = (
         cpu.draw(vertices, a.mesh.faces, a.occluder, gaussians, camera) for gaussians in (g, replace(g, colour=share))
     )
-    inside = cv2.erode(opening, np.ones((3, 3))) > 0
-    bare = float((drawn[inside][:, 3] < LEAKS["hole_alpha"]).mean()) if inside.any() else 0.0
-    white = inside & (classes[..., 0] > 0.8)
-    if white.sum() < LEAST:
-        return None, bare
+    both = insides[0] | insides[1]
+    bare = float((drawn[both][:, 3] < LEAKS["hole_alpha"]).mean()) if both.any() else 0.0
     lab = cv2.cvtColor(drawn[..., :3].clip(0, 1), cv2.COLOR_RGB2LAB)
-    return float(lab[white][:, 0].mean()), bare
+    least = LEAKS["eye_white_px"] * (camera.focal / a.camera.focal) ** 2
+    whites = [inside & (classes[..., k] > 0.5) for inside in insides for k in (0, 1)]
+    return [float(lab[w][:, 0].mean()) if w.sum() >= least else None for w in whites], bare
 
 
-def _on_white(stand: Stand) -> NDArray[np.bool_]:
-    """(N,) Gaussians on the white of an eyeball."""
+def _on_white(stand: Stand) -> NDArray[np.int64]:
+    """(N,) Gaussians on the white of an eyeball: -1 to the person's right of its front, 1 to the left; 0 for others."""
     a, g = stand.avatar, stand.avatar.gaussians
-    out = np.zeros(g.count, bool)
+    out = np.zeros(g.count, np.int64)
     rest = a.mesh.vertices.astype(np.float64)
     w = np.concatenate([1 - g.bary.sum(1, keepdims=True), g.bary], 1)
     for ball in BALLS:
@@ -85,5 +88,6 @@ def _on_white(stand: Stand) -> NDArray[np.bool_]:
         A = np.concatenate([2 * points, np.ones((len(points), 1))], 1)
         centre = np.linalg.lstsq(A, (points**2).sum(1), rcond=None)[0][:3]
         away = np.einsum("nk,nkc->nc", w[on], rest[a.mesh.faces[g.face[on]]]) - centre
-        out[on] = np.arccos((away[:, 2] / np.linalg.norm(away, axis=1)).clip(-1, 1)) > WHITE_FROM
+        white = np.arccos((away[:, 2] / np.linalg.norm(away, axis=1)).clip(-1, 1)) > WHITE_FROM
+        out[on] = np.where(white, np.where(away[:, 0] > 0, 1, -1), 0)
     return out

@@ -26,8 +26,16 @@ def tile(picture: U8, text: str = "", height: int = TILE) -> U8:
 
 
 def grid(rows: Sequence[Sequence[U8]]) -> U8:
-    """Rows of tiles; shorter rows are filled with black."""
-    strips = [np.hstack(list(row)) for row in rows if len(row)]
+    """Rows of tiles, one column below the other; what tiles leave free is black."""
+    rows = [row for row in rows if len(row)]
+    columns = range(max(len(row) for row in rows))
+    widths = [max(row[k].shape[1] for row in rows if k < len(row)) for k in columns]
+    strips = []
+    for row in rows:
+        filled = [
+            np.pad(t, ((0, 0), ((w - t.shape[1]) // 2, -((t.shape[1] - w) // 2)), (0, 0))) for t, w in zip(row, widths)
+        ]
+        strips.append(np.hstack(filled))
     width = max(s.shape[1] for s in strips)
     return np.vstack([np.pad(s, ((0, 0), (0, width - s.shape[1]), (0, 0))) for s in strips])
 

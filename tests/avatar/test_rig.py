@@ -141,6 +141,13 @@ def test_a_smile_gives_way_to_rounded_lips(avatar: Avatar) -> None:
     assert smile(mouthPucker=1.0, mouthSmileLeft=1.0) == pytest.approx(0, abs=1e-3)
 
 
+def test_a_smile_gives_way_to_a_frown_on_its_side(avatar: Avatar) -> None:
+    smiling = with_neutral(avatar, mouthSmileLeft=0.4, mouthSmileRight=0.4)
+    state = Rig(smiling).state(live(mouthFrownLeft=0.75))
+    assert channel(smiling, state, "mouthSmileLeft") == pytest.approx(0.1, abs=1e-3)
+    assert channel(smiling, state, "mouthSmileRight") == pytest.approx(0.4, abs=1e-3)
+
+
 def test_jaw_opens_to_the_face_maps_angle_within_limits(avatar: Avatar) -> None:
     free = replace(avatar, limits={})
     full = avatar.face_map.jaw[A["jawOpen"], 0]

@@ -52,6 +52,14 @@ def test_the_head_turns_relative_to_where_it_was_at_first():
     assert np.linalg.norm(m.pose[NECK]) < np.linalg.norm(m.pose[HEAD])
 
 
+def test_a_glance_aside_while_calibrating_is_not_straight_ahead():
+    driver = FaceToMotion()
+    for i in range(round(1.2 * FPS)):
+        driver.motion(seen((0, 0.35 * i / FPS, 0)), i / FPS)
+    assert driver.calibrated
+    assert abs(total(play(driver, seen(), 2.0, 1.2))[1]) < 0.09  # rad; their mean is .17
+
+
 def test_a_given_neutral_counts_at_once():
     driver = FaceToMotion(np.eye(3), np.zeros(N_ARKIT))
     assert driver.calibrated
@@ -75,6 +83,22 @@ def test_rest_is_taken_out_and_the_ends_stay():
 def test_an_expression_held_while_calibrating_is_no_rest():
     m = play(FaceToMotion(), seen(mouthSmileLeft=0.8), CALIBRATION + 0.5)
     assert m.face[A["mouthSmileLeft"]] == pytest.approx(0.8, abs=0.01)
+
+
+def test_a_mouth_opens_as_far_as_its_landmarks_whatever_the_scores_say():
+    def parted(gap, **scores):
+        face = seen(**scores)
+        face.landmarks[[33, 263], 0] = -45, 45
+        face.landmarks[14, 1] = gap
+        return face
+
+    jaw = lambda face: FaceToMotion(np.eye(3), np.zeros(N_ARKIT)).motion(face, 0.0).face[A["jawOpen"]]  # noqa: E731
+    assert jaw(parted(1.5)) == 0  # shut lips, as trackers see them
+    assert jaw(parted(13)) == pytest.approx(0.28, abs=0.02)
+    assert jaw(parted(13, jawOpen=0.4)) == pytest.approx(0.4)
+    lifted = jaw(parted(13, mouthUpperUpLeft=0.9, mouthUpperUpRight=0.9))
+    assert lifted == pytest.approx(0.28 - 0.9 * 0.054 / 0.42, abs=0.02)
+    assert jaw(seen(jawOpen=0.3)) == pytest.approx(0.3)  # no landmarks
 
 
 def test_trembling_is_calmed_and_a_blink_is_not_missed():

@@ -193,3 +193,11 @@ def test_a_hand_in_the_head_is_seen(demo_avatar_path: Path) -> None:
         assert found is not None and (found > 0.02) == deep
     look.hand = look.hand[:0]
     assert look(v) is None
+
+
+def test_a_sheets_columns_stand_one_below_the_other() -> None:
+    tile = lambda width, value: np.full((4, width, 3), value, np.uint8)  # noqa: E731
+    picture = sheets.grid([[tile(5, 1), tile(8, 2)], [tile(9, 3), tile(4, 4), tile(2, 5)]])
+    assert picture.shape == (8, 19, 3)
+    assert picture[0, :, 0].tolist() == [0, 0, 1, 1, 1, 1, 1, 0, 0, *[2] * 8, 0, 0]
+    assert picture[4, :, 0].tolist() == [*[3] * 9, 0, 0, 4, 4, 4, 4, 0, 0, 5, 5]

@@ -77,3 +77,12 @@ def test_the_frame_hangs_on_the_head_before_the_face(worn) -> None:  # type: ign
     covered = np.zeros(depth.shape, bool)
     covered[q[:, 1], q[:, 0]] = True
     assert covered[found.frame > 0.6].mean() > 0.85
+
+
+def test_skin_that_looks_like_skin_is_no_frame(worn) -> None:  # type: ignore[no-untyped-def]
+    """On the sheet it would stand still while the lid below it closes."""
+    o, on = worn
+    wide = glasses.Glasses(cv2.dilate(on.astype(np.float32), np.ones((9, 9))))
+    narrow = glasses._narrowed(o, wide).frame > glasses.PRESENT
+    assert narrow[on].mean() > 0.9
+    assert narrow.sum() < 0.75 * (wide.frame > glasses.PRESENT).sum()

@@ -81,6 +81,21 @@ def test_a_smile_comes_and_goes_on_lips_that_touch(model: body.BodyModel) -> Non
     assert np.abs(corner).max() < 0.1 * np.abs(B[LIP_CORNERS[1]] @ model.expression_dirs[:, :, smile]).max()
 
 
+def test_a_smile_lifts_the_corners_not_the_whole_mouth(model: body.BodyModel) -> None:
+    """Over the teeth a raised upper lip would show nothing but gums."""
+    rest, directions = model.v_template.astype(np.float64), model.expression_dirs.astype(np.float64).copy()
+    names = [f"mouthSmile{side}" for side in ("Left", "Right")]
+    columns = [model.expression_names.index(name) for name in names]
+    lips.keep_shut(model, rest, directions, names)
+    B = anatomy.of(model).landmark_matrix()
+
+    def rise(d: np.ndarray) -> float:
+        p = B @ d[:, :, columns].sum(2)
+        return float(p[[13, 14], 1].mean() / p[list(LIP_CORNERS), 1].mean())
+
+    assert rise(model.expression_dirs) > 0.35 and rise(directions) < 0.2
+
+
 def test_a_smile_that_the_offsets_hold_is_told(model: body.BodyModel) -> None:
     smiling = [model.expression_names.index("mouthSmile" + side) for side in ("Left", "Right")]
     held = [
@@ -148,3 +163,18 @@ def test_arches_lie_behind_the_lips_and_upper_before_lower(model: body.BodyModel
     assert upper[front, 2].max() < seam[2] and lower[front, 2].max() < upper[front, 2].max()
     assert upper[front, 1].min() < seam[1] < upper[front, 1].max()
     assert lower[front, 1].max() > upper[front, 1].min()  # overbite
+
+
+def test_the_mouths_lining_stays_behind_thin_lips_and_a_short_chin(model: body.BodyModel) -> None:
+    """Skin below the lip that lies almost on the lining would be averaged with it: dark specks on a shut mouth."""
+    a = anatomy.of(model)
+    rest = model.v_template.astype(np.float64)
+    inside = np.flatnonzero(a.inner_mouth)
+    inside = inside[rest[inside, 2] > np.quantile(rest[inside, 2], 0.6)]
+    rest[inside, 2] += 0.004  # m
+    least = lambda: neutral._clearance(model, rest, rest[deep]).min()  # noqa: E731
+    deep = inside[(neutral.adjacency(model.faces, len(rest)) @ ~a.inner_mouth)[inside] == 0]
+    deep = deep[np.isfinite(neutral._clearance(model, rest, rest[deep]))]
+    assert least() < 0.001
+    neutral._place_lining(model, rest)
+    assert least() > 0.95 * neutral.BEHIND

@@ -1,0 +1,78 @@
+"""Eyes: what of a photo turns with an eyeball, and what stays before it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+import pytest
+
+from avatar.build import anatomy, eyes, glint, observe
+from avatar.build.photo import read
+from avatar.rig import Rig
+from models.motion import A, Motion
+
+if TYPE_CHECKING:
+    from tests.avatar.build.conftest import Built
+
+
+@pytest.fixture(scope="module")
+def seen(nets, astronaut) -> observe.Observation:  # type: ignore[no-untyped-def]
+    return observe.observe(read(astronaut))
+
+
+def drawn(o: observe.Observation, side: str, spots: list[tuple[float, float, float]]) -> observe.Observation:
+    """The photo with an eye that is white with a dark iris, on it spots (x, y in iris radii, lightness)."""
+    p = o.landmarks[list(eyes.IRIS[side])].astype(np.float64)
+    radius = np.linalg.norm(p[1:] - p[0], axis=1).mean()
+    picture = o.foreground.copy()
+    cv2.fillPoly(picture, [o.landmarks[list(glint.RING[side])].round().astype(np.int32)], (0.7, 0.7, 0.7))
+    y, x = np.mgrid[: picture.shape[0], : picture.shape[1]] + 0.5
+    picture[np.hypot(x - p[0, 0], y - p[0, 1]) < radius] = 0.2
+    for dx, dy, light in spots:
+        q = np.floor(p[0] + radius * np.array([dx, dy])).astype(int)
+        picture[q[1], q[0]] = light
+    return replace(o, foreground=picture)
+
+
+def test_a_highlight_is_found_where_it_is(seen: observe.Observation) -> None:
+    o = drawn(seen, "Left", [(0.2, -0.2, 0.9)])
+    (found,) = glint.find(o, "Left")
+    p = o.landmarks[list(eyes.IRIS["Left"])].astype(np.float64)
+    radius = np.linalg.norm(p[1:] - p[0], axis=1).mean()
+    brightest = np.argwhere(found.share == 1)[0, ::-1] + 0.5
+    assert np.abs(brightest - p[0] - radius * np.array([0.2, -0.2])).max() < 1
+
+
+def test_a_plain_iris_and_faint_flecks_have_none(seen: observe.Observation) -> None:
+    assert glint.find(drawn(seen, "Left", []), "Left") == []
+    assert glint.find(drawn(seen, "Left", [(0.2, -0.2, 0.4)]), "Left") == []
+
+
+def test_highlights_follow_half_a_gaze_and_lashes_none(built: Built) -> None:
+    """The demo's eyes shine, and their corners lie in the shadow of lashes."""
+    a, rig = built.avatar, Rig(built.avatar)
+    motion = Motion()
+    motion.weight[:6] = 1
+    still = rig.vertices(rig.state(motion)).copy()
+    motion.face[[A["eyeLookOutLeft"], A["eyeLookInRight"]]] = 0.87
+    way = np.linalg.norm(rig.vertices(rig.state(motion)) - still, axis=1)
+    front = [np.unique(a.mesh.faces[a.part == p]) for p in (anatomy.LEFT_EYE, anatomy.RIGHT_EYE)]
+    iris = max(way[f].max() for f in front)
+    over = np.unique(a.mesh.faces[a.part == anatomy.OVERLAY])
+    shares = way[over] / iris
+    assert iris > 0.003  # m
+    assert (shares < 0.02).any() and ((shares > 0.3) & (shares < 0.6)).any() and (shares < 0.6).all()
+
+
+def test_each_side_of_the_white_has_its_own_light() -> None:
+    rng = np.random.default_rng(0)
+    angles = np.stack([rng.uniform(-0.85, 0.85, 400), rng.uniform(-0.1, 0.1, 400)], 1)
+    light = np.where(angles[:, 0] > 0, 0.8, 0.5)
+    colours = np.where(np.linalg.norm(angles, axis=1) < 0.4, 0.1, light)[:, None] * np.ones(3)
+    brush = eyes.paint(angles, colours, 0.4, np.full(3, 0.6))
+    assert brush.told
+    assert brush(np.array([[-0.8, 0.0]])).mean() < 0.55 < 0.65 < brush(np.array([[0.8, 0.0]])).mean()
+    assert not eyes.paint(angles[:3], colours[:3], 0.4, np.full(3, 0.6)).told
