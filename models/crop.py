@@ -9,6 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 
+def to_width(picture: NDArray, width: int, height: int) -> NDArray:
+    """(H, W[, C]) reduced to width px, by the same factor in height: rows are cut off or repeated below where `height`
+    is that factor's product rounded. Stretched to both, a tall picture's foot lies up to half a pixel beside its
+    camera's."""
+    k = width / picture.shape[1]
+    out = cv2.resize(picture, None, fx=k, fy=k, interpolation=cv2.INTER_AREA)[:height]
+    lack = height - out.shape[0]
+    return out if lack == 0 else cv2.copyMakeBorder(out, 0, lack, 0, 0, cv2.BORDER_REPLICATE)
+
+
 @dataclass(frozen=True)
 class Crop:
     """A square of `side` image px about `centre`, turned so that content tilted by `roll` stands upright, `size` px."""

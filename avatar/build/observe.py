@@ -15,6 +15,7 @@ from avatar.build.fit import photo_camera
 from avatar.build.photo import Photo, Refused
 from avatar.render.contract import Camera
 from models import matting, tracking
+from models.crop import to_width
 from models.person import LEFT_HIP, LEFT_SHOULDER, RIGHT_HIP, RIGHT_SHOULDER
 
 PERSON_AREA = 280_000  # px of the person's box at the working resolution
@@ -65,12 +66,14 @@ def observe(photo: Photo, by_hand: Corrections = Corrections()) -> Observation: 
     with tracking.Tracker() as tracker:
         persons = tracker.track(photo.rgb)
     person, warnings = suitability.choose(photo.rgb, persons)
-    k = working_scale(person, photo.rgb.shape)
+    H, W = photo.rgb.shape[:2]
+    width = round(W * working_scale(person, photo.rgb.shape))
+    k = width / W
+    height = round(H * k)
     others = [scaled(p, k) for p in persons if p is not person]
     rgb, person = photo.rgb, scaled(person, k)
     if k < 1:
-        size = (round(rgb.shape[1] * k), round(rgb.shape[0] * k))
-        rgb = np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.uint8)
+        rgb = np.asarray(to_width(rgb, width, height), np.uint8)
     person = _with_landmarks(person, by_hand.landmarks, photo.scale * k, photo.size)
     given = None if by_hand.matte is None else read_matte(by_hand.matte, rgb.shape[1], rgb.shape[0])
     matte = matting.matte(rgb, person, given, others)
@@ -78,7 +81,6 @@ def observe(photo: Photo, by_hand: Corrections = Corrections()) -> Observation: 
     if alpha[alpha > 0.5].size < 500:
         raise Refused("the person cannot be told from the background; use a photo with a plainer background")
     background = (matting.inpaint_background(rgb, alpha) * 255).round().clip(0, 255).astype(np.uint8)
-    height, width = rgb.shape[:2]
     framing = framing_of(person, rgb.shape)
     return Observation(
         rgb, person, alpha, matte.foreground, background, photo_camera(width, height, photo.focal), framing,

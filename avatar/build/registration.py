@@ -19,6 +19,7 @@ from avatar.build.kinematics import F64
 from avatar.render import cpu
 from avatar.rig import Rig
 from models.body import BodyModel
+from models.crop import to_width
 
 FACE_PX = 160.0  # width of a face at which flow is sought at most
 LONG_SIDE = 720  # px of the picture at most
@@ -61,7 +62,7 @@ class Registration:
         self.scale = min(1.0, FACE_PX / face_width, LONG_SIDE / max(c.width, c.height))
         self.size = (round(c.width * self.scale), round(c.height * self.scale))
         self.camera = c.window(0, 0, c.width, *self.size)
-        self._background = cv2.resize(avatar.background, self.size, interpolation=cv2.INTER_AREA).astype(np.float32)
+        self._background = to_width(avatar.background, *self.size).astype(np.float32)
         self._occluder = np.ascontiguousarray(avatar.mesh.faces[avatar.occluder])
         self._flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
         self.points = self._seen_points(model, face_width * self.scale)
@@ -113,7 +114,7 @@ class Registration:
         """The points, which are believed at places (n, 3: camera px and depth) when the avatar is in `state`, in a
         frame (H, W, 3)."""
         drawn = self.draw(state)
-        picture = cv2.resize(frame, self.size, interpolation=cv2.INTER_AREA)
+        picture = to_width(frame, *self.size)
         a, b = (cv2.cvtColor(p, cv2.COLOR_RGB2GRAY) for p in (drawn[..., :3].clip(0, 255).astype(np.uint8), picture))
         there, back = (self._flow.calc(p, q, np.zeros((*a.shape, 2), np.float32)) for p, q in ((a, b), (b, a)))
         at = places[:, :2] * self.scale

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from models.crop import to_width
 from stage.evaluate.metrics import U8, Cutout
 from stage.evaluate.protocol import REENACT
 
@@ -60,8 +61,7 @@ def sampled(avatar: Avatar, foreground: NDArray[np.float32]) -> Avatar:
     corners = Rig(avatar).vertices(avatar.photo).astype(np.float64)[avatar.mesh.faces[g.face]]
     weight = np.concatenate([1 - g.bary.sum(1, keepdims=True), g.bary], 1)
     at = camera.project(np.einsum("nk,nkd->nd", weight, corners))[:, :2]
-    size = (camera.width, camera.height)
-    picture = np.asarray(cv2.resize(foreground, size, interpolation=cv2.INTER_AREA), np.float32)
+    picture = np.asarray(to_width(foreground, camera.width, camera.height), np.float32)
     seen = g.confidence == SEEN
     colour = g.colour.copy()
     colour[seen] = _bilinear(picture, at[seen])

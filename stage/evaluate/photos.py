@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from models.crop import to_width
 from stage.evaluate import sheets
 from stage.evaluate.metrics import U8, number
 from stage.evaluate.protocol import PHOTOS, VERSION
@@ -130,8 +131,7 @@ def _picture(photo: Path, avatar: Avatar) -> U8:
     """The photo at the avatar's resolution."""
     from avatar.build.photo import read
 
-    size = (avatar.camera.width, avatar.camera.height)
-    return np.asarray(cv2.resize(read(photo).rgb, size, interpolation=cv2.INTER_AREA), np.uint8)
+    return np.asarray(to_width(read(photo).rgb, avatar.camera.width, avatar.camera.height), np.uint8)
 
 
 def _drawer(avatar: Avatar) -> Callable[[Any], U8]:

@@ -182,10 +182,16 @@ def test_closures_count_from_the_evidence_that_the_wanted_recall_allows():
     closure[100 + 20 * np.arange(5)] = 0.35
     zero = np.zeros((1, 1), np.float32)
     head = Head(zero, zero[0], zero, zero[0], np.zeros((OUTPUTS, 1), np.float32), np.zeros(OUTPUTS, np.float32), 0, 0)
-    asked = []
-    moved, found = calibrated(head, lambda h: [asked.append(h.seal), clip(said, said, closure)][1:])
+    asked: list[float | None] = []
+
+    def heard(h: Head):  # type: ignore[no-untyped-def]
+        asked.append(h.seal)
+        return [clip(said, said, closure)]
+
+    moved, found = calibrated(head, heard)
     assert asked == [START] and "recall 1.000 at precision 1.000" in found
     first = replace(head, seal=START)
+    assert moved.seal is not None
     assert first.evidence(0.35) < moved.seal < first.evidence(0.40)
 
 

@@ -82,7 +82,7 @@ def test_the_frame_hangs_on_the_head_before_the_face(worn) -> None:  # type: ign
 def test_skin_that_looks_like_skin_is_no_frame(worn) -> None:  # type: ignore[no-untyped-def]
     """On the sheet it would stand still while the lid below it closes."""
     o, on = worn
-    wide = glasses.Glasses(cv2.dilate(on.astype(np.float32), np.ones((9, 9))))
+    wide = glasses.Glasses(np.asarray(cv2.dilate(on.astype(np.float32), np.ones((9, 9))), np.float32))
     narrow = glasses._narrowed(o, wide).frame > glasses.PRESENT
     assert narrow[on].mean() > 0.9
     assert narrow.sum() < 0.75 * (wide.frame > glasses.PRESENT).sum()

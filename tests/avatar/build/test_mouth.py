@@ -172,9 +172,9 @@ def test_the_mouths_lining_stays_behind_thin_lips_and_a_short_chin(model: body.B
     inside = np.flatnonzero(a.inner_mouth)
     inside = inside[rest[inside, 2] > np.quantile(rest[inside, 2], 0.6)]
     rest[inside, 2] += 0.004  # m
-    least = lambda: neutral._clearance(model, rest, rest[deep]).min()  # noqa: E731
     deep = inside[(neutral.adjacency(model.faces, len(rest)) @ ~a.inner_mouth)[inside] == 0]
     deep = deep[np.isfinite(neutral._clearance(model, rest, rest[deep]))]
+    least = lambda: neutral._clearance(model, rest, rest[deep]).min()  # noqa: E731
     assert least() < 0.001
     neutral._place_lining(model, rest)
     assert least() > 0.95 * neutral.BEHIND
