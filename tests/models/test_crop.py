@@ -14,7 +14,7 @@ def test_a_tall_pictures_foot_stays_where_its_camera_has_it() -> None:
         small = to_width(rows, 434, height)
         assert small.shape == (height, 434)
         wanted = (np.arange(height) + 0.5) * 720 / 434
-        assert np.abs(small[:-1, 0] - wanted[:-1]).max() < 0.05
+        assert np.abs(small[:-1, 0] - wanted[:-1]).max() < 0.1
 
 
 def test_rows_that_lack_below_repeat_the_last() -> None:
