@@ -1,7 +1,9 @@
 """Train a viseme head and write it with its card.
 
-    python -m drivers.speech.training --recordings ../shared/traindata/ljspeech --testdata ../shared/testdata
+    python -m drivers.speech.training --recordings ../shared/traindata/ljspeech --testdata ../shared/testdata \\
+        --more TESTS --choices CHOICES
 
+TESTS and CHOICES are made by `drivers.speech.training.clips`; without CHOICES a closure's own output alone counts.
 Needs espeak-ng (the library, in a process of its own), flite (`apt install flite`), pocketsphinx (`pip install
 pocketsphinx`) and the encoder's weights. With the same data and seed it writes the same head.
 """
