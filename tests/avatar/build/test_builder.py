@@ -38,7 +38,7 @@ def live(avatar, **face: float) -> State:  # type: ignore[no-untyped-def]
 
 def test_it_redraws_its_photo(built: Built) -> None:
     r = built.report
-    assert r.rest_psnr > 32 and r.view_psnr > 32
+    assert r.rest_psnr > 33.5 and r.view_psnr > 33.5
     assert r.rest_ssim > 0.95
     assert built.avatar.quality["rest_psnr"] == r.rest_psnr
 
@@ -50,7 +50,7 @@ def test_turning_opens_no_holes(built: Built) -> None:
 
 def test_the_number_of_gaussians_is_bounded(built: Built) -> None:
     g = built.avatar.gaussians
-    assert 60_000 <= g.count <= 100_000
+    assert 60_000 <= g.count <= 105_000
     assert g.count == built.report.gaussians
 
 

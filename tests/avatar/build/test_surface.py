@@ -282,4 +282,4 @@ def test_the_photo_state_redraws_the_matte(built: Built, person: Person) -> None
     drawn = check.draw(built.avatar, built.avatar.photo)[..., 3]
     soft = cv2.dilate(((o.alpha > 0.02) & (o.alpha < 0.98)).astype(np.uint8), np.ones((3, 3))) > 0
     error = float(np.abs(drawn - o.alpha)[soft].mean())
-    assert error < 0.07
+    assert error < 0.04
