@@ -40,6 +40,7 @@ RAMP = 0.025  # m from the hairline over which hair gains its height
 UPPER, MORE = 0.75, 0.004  # hair is thickest at the back: this quantile of what outlines tell, and so many m more
 ROUNDS = 3
 EVEN = 2.5  # px of a face 140 px wide, sigma that takes single strands off the outline
+DENT = 12  # px of a face 140 px wide, half the width of a dent in the matte that is a light lock, not an outline
 ASTRAY = 0.06  # of the face's width that smoothness may leave a point outside the outline
 
 
@@ -173,7 +174,10 @@ def _heights(o: Observation, parts: Parts, skin: F64, normal: F64, faces: NDArra
 
 def _within(o: Observation, points: F64) -> F64:
     """Points (n, 3) m with those that still stand a little outside the hair's outline put on it, at their depth."""
-    inside = cv2.GaussianBlur((o.alpha > OUTLINE).astype(np.float32), (0, 0), EVEN * unit(o)) > 0.5
+    solid = np.pad((o.alpha > OUTLINE).astype(np.uint8), DENT, mode="edge")
+    size = 2 * min(round(DENT * unit(o)), DENT) + 1
+    solid = cv2.morphologyEx(solid, cv2.MORPH_CLOSE, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size)))
+    inside = cv2.GaussianBlur(solid[DENT:-DENT, DENT:-DENT].astype(np.float32), (0, 0), EVEN * unit(o)) > 0.5
     _, nearest = distance_transform_edt(~inside, return_indices=True)
     out = points.copy()
     for _ in range(ROUNDS):
