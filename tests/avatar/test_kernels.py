@@ -11,7 +11,7 @@ import numpy as np
 
 from avatar.render import cpu
 from avatar.rig import Rig
-from bench.ticker import ticks_beside
+from bench.ticker import TICK, ticks_beside
 from tests.avatar import synthetic
 
 ROOT = Path(__file__).parents[2]
@@ -53,10 +53,10 @@ def test_a_second_process_compiles_nothing() -> None:
 
 
 async def test_drawing_does_not_delay_the_event_loop() -> None:
-    """A ticker of 2 ms beside kernels of 15 ms or more is late by less than 2 ms at the median.
+    """A ticker of 2 ms beside kernels of many times that is late by less than a seventh of a kernel at the median.
 
     Counted against the same ticker beside work that is known to leave the interpreter alone (a key derivation), as
-    other programs on the machine delay both; a kernel that held the interpreter would be some 15 ms late each time.
+    other programs on the machine delay both; beside a kernel that held the interpreter it would be late by all of it each time.
     """
     a = synthetic.avatar(60_000, "head", 512)
     r, v = cpu.Rasterizer(a, 1), Rig(a).vertices(a.photo).copy()
@@ -73,8 +73,8 @@ async def test_drawing_does_not_delay_the_event_loop() -> None:
     for _ in range(4):
         durations, beside_drawing = await ticks_beside(draw)
         _, beside_work = await ticks_beside(derive)
-        assert np.median(durations) > 0.015
-        if np.median(beside_drawing) - np.median(beside_work) < 0.002:
+        assert np.median(durations) > 4 * TICK
+        if np.median(beside_drawing) - np.median(beside_work) < np.median(durations) / 7:
             return
     raise AssertionError(
         f"late by {np.median(beside_drawing):.4f} s, beside other work by {np.median(beside_work):.4f} s"
