@@ -176,8 +176,8 @@ def _within(o: Observation, points: F64) -> F64:
     """Points (n, 3) m with those that still stand a little outside the hair's outline put on it, at their depth."""
     solid = np.pad((o.alpha > OUTLINE).astype(np.uint8), DENT, mode="edge")
     size = 2 * min(round(DENT * unit(o)), DENT) + 1
-    solid = cv2.morphologyEx(solid, cv2.MORPH_CLOSE, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size)))
-    inside = cv2.GaussianBlur(solid[DENT:-DENT, DENT:-DENT].astype(np.float32), (0, 0), EVEN * unit(o)) > 0.5
+    whole = cv2.morphologyEx(solid, cv2.MORPH_CLOSE, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size)))
+    inside = cv2.GaussianBlur(whole[DENT:-DENT, DENT:-DENT].astype(np.float32), (0, 0), EVEN * unit(o)) > 0.5
     _, nearest = distance_transform_edt(~inside, return_indices=True)
     out = points.copy()
     for _ in range(ROUNDS):

@@ -56,7 +56,7 @@ async def test_drawing_does_not_delay_the_event_loop() -> None:
     """A ticker of 2 ms beside kernels of many times that is late by less than a seventh of a kernel at the median.
 
     Counted against the same ticker beside work that is known to leave the interpreter alone (a key derivation), as
-    other programs on the machine delay both; beside a kernel that held the interpreter it would be late by all of it each time.
+    other programs on the machine delay both; beside a kernel that held the interpreter it would be late by all of it.
     """
     a = synthetic.avatar(60_000, "head", 512)
     r, v = cpu.Rasterizer(a, 1), Rig(a).vertices(a.photo).copy()
