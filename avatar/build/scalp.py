@@ -174,10 +174,11 @@ def _heights(o: Observation, parts: Parts, skin: F64, normal: F64, faces: NDArra
 
 def _within(o: Observation, points: F64) -> F64:
     """Points (n, 3) m with those that still stand a little outside the hair's outline put on it, at their depth."""
-    solid = np.pad((o.alpha > OUTLINE).astype(np.uint8), DENT, mode="edge")
-    size = 2 * min(round(DENT * unit(o)), DENT) + 1
-    whole = cv2.morphologyEx(solid, cv2.MORPH_CLOSE, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size)))
-    inside = cv2.GaussianBlur(whole[DENT:-DENT, DENT:-DENT].astype(np.float32), (0, 0), EVEN * unit(o)) > 0.5
+    r = max(round(DENT * unit(o)), 1)
+    solid = np.pad((o.alpha > OUTLINE).astype(np.uint8), r, mode="edge")
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * r + 1, 2 * r + 1))
+    whole = cv2.morphologyEx(solid, cv2.MORPH_CLOSE, disc)[r:-r, r:-r].astype(np.float32)
+    inside = cv2.GaussianBlur(whole, (0, 0), EVEN * unit(o)) > 0.5
     _, nearest = distance_transform_edt(~inside, return_indices=True)
     out = points.copy()
     for _ in range(ROUNDS):
