@@ -25,6 +25,7 @@ from avatar.build.parts import HAIR, Parts
 from avatar.build.refine import adjacency, stray, umbrella
 from models.body import BodyModel
 from models.motion import HEAD, JOINT
+from models.person_mask import disc
 
 # The hairline of the template: metres up from the eyes, by metres back from them; round the ear from above.
 HAIRLINE_BACK = (-0.02, 0.03, 0.05, 0.065, 0.105, 0.115, 0.14, 0.17)
@@ -176,8 +177,7 @@ def _within(o: Observation, points: F64) -> F64:
     """Points (n, 3) m with those that still stand a little outside the hair's outline put on it, at their depth."""
     r = max(round(DENT * unit(o)), 1)
     solid = np.pad((o.alpha > OUTLINE).astype(np.uint8), r, mode="edge")
-    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * r + 1, 2 * r + 1))
-    whole = cv2.morphologyEx(solid, cv2.MORPH_CLOSE, disc)[r:-r, r:-r].astype(np.float32)
+    whole = cv2.morphologyEx(solid, cv2.MORPH_CLOSE, disc(r))[r:-r, r:-r].astype(np.float32)
     inside = cv2.GaussianBlur(whole, (0, 0), EVEN * unit(o)) > 0.5
     _, nearest = distance_transform_edt(~inside, return_indices=True)
     out = points.copy()

@@ -35,6 +35,7 @@ LONGEST = 6.5  # px of a face 140 px wide, half of such a bridge's spot where a 
 SEEN_BEHIND = 0.0025  # m behind the depth buffer that still counts as seen
 EYE_BEHIND = 0.0002  # the same of an eyeball, which a lid covers more closely than that
 REACH = 1.5  # half axes within which a hidden spot may not come to the matte's outline: it would draw over it
+MARGIN = 64  # px, more than any spot reaches
 SHRUNK = 0.5  # how much smaller it gets at most
 GRAZING = 0.35  # |cos| under which the surface gets an underlay
 LEAST_SPACING = 0.7  # px
@@ -267,8 +268,9 @@ def _hidden(model, o, mesh, folded, wide, points, depth, spacing, random) -> _Sc
 
 def _room(o: Observation) -> F32:
     """(H, W) px from the matte's outline inwards; the picture's border is no outline."""
-    inside = np.pad((o.alpha > SOFT).astype(np.uint8), 64, mode="edge")
-    return np.asarray(cv2.distanceTransform(inside, cv2.DIST_L2, 5)[64:-64, 64:-64], np.float32)
+    m = MARGIN
+    inside = np.pad((o.alpha > SOFT).astype(np.uint8), m, mode="edge")
+    return np.asarray(cv2.distanceTransform(inside, cv2.DIST_L2, 5)[m:-m, m:-m], np.float32)
 
 
 def _beyond_the_picture(points: F64, camera: Camera) -> NDArray[np.bool_]:

@@ -53,7 +53,7 @@ def test_a_second_process_compiles_nothing() -> None:
 
 
 async def test_drawing_does_not_delay_the_event_loop() -> None:
-    """A ticker of 2 ms beside kernels of many times that is late by less than a seventh of a kernel at the median.
+    """A ticker of 2 ms beside kernels of many times that is late by less than 2 ms, or a seventh of a kernel, at the median.
 
     Counted against the same ticker beside work that is known to leave the interpreter alone (a key derivation), as
     other programs on the machine delay both; beside a kernel that held the interpreter it would be late by all of it.
@@ -74,7 +74,7 @@ async def test_drawing_does_not_delay_the_event_loop() -> None:
         durations, beside_drawing = await ticks_beside(draw)
         _, beside_work = await ticks_beside(derive)
         assert np.median(durations) > 4 * TICK
-        if np.median(beside_drawing) - np.median(beside_work) < np.median(durations) / 7:
+        if np.median(beside_drawing) - np.median(beside_work) < min(0.002, np.median(durations) / 7):
             return
     raise AssertionError(
         f"late by {np.median(beside_drawing):.4f} s, beside other work by {np.median(beside_work):.4f} s"
