@@ -53,7 +53,7 @@ def test_a_second_process_compiles_nothing() -> None:
 
 
 async def test_drawing_does_not_delay_the_event_loop() -> None:
-    """A ticker of 2 ms beside kernels of many times that is late by less than 2 ms, or a seventh of a kernel, at the median.
+    """A ticker of 2 ms beside longer kernels is late by less than 2 ms, or a seventh of a kernel, at the median.
 
     Counted against the same ticker beside work that is known to leave the interpreter alone (a key derivation), as
     other programs on the machine delay both; beside a kernel that held the interpreter it would be late by all of it.
