@@ -9,13 +9,14 @@ from typing import Any
 
 from models.carriers import Source
 
-SOURCES_OF_MAKE = {
+SOURCES_OF_MAKE: dict[str, int | None] = {
     "": 1,
+    "joined": None,
     "pose_task": 2,
     "whisper": 1,
     "whisper_halves": 2,
     "kokoro": 4,
-}  # made how -> of how many sources
+}  # made how -> of how many sources; None: any number
 
 
 class WeightsError(RuntimeError):
@@ -81,7 +82,7 @@ def _parse_weight(where: str, entry: Any) -> Weight:
     if values["make"] not in SOURCES_OF_MAKE:
         raise WeightsError(f"{where}: make is {values['make']!r}; known are {', '.join(filter(None, SOURCES_OF_MAKE))}")
     count = SOURCES_OF_MAKE[values["make"]]
-    if len(values["sources"]) != count:
+    if count is not None and len(values["sources"]) != count:
         raise WeightsError(f"{where}: {len(values['sources'])} sources; wanted {count}")
     values["needed_by"] = tuple(values["needed_by"])
     values["sources"] = tuple(_parse_source(f"{where}, sources", source) for source in values["sources"])

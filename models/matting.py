@@ -1,8 +1,9 @@
 """The person cut out of a picture, to the hair: alpha, the colours of the person alone, and the picture without them.
 
 Segmentation gives a trimap: narrow where the outline is plain, wide about the hair. Closed-form matting (Levin et al.
-2008) finds alpha in between at a bounded size, a guided filter (He et al. 2013) carries it to the full picture, and
-multi-level estimation (Germer et al. 2020) the foreground's colours. Matting's kernels are compiled at the first call,
+2008) finds alpha in between at a bounded size, and a guided filter (He et al. 2013) carries it to the full picture. A
+finer look at the person's part of it says where the outline really runs (`models/outline.py`); multi-level estimation
+(Germer et al. 2020) finds the foreground's colours. Matting's kernels are compiled at the first call,
 which takes about a minute once per installation: `warm()` does that beforehand.
 """
 
@@ -17,6 +18,8 @@ from numpy.typing import NDArray
 from scipy.sparse import diags
 
 from models.inpaint import inpaint_background, push_pull
+from models.main_object import main_object
+from models.outline import combined, without_strays
 from models.person import Person
 from models.person_mask import disc, person_mask
 from models.trimap import Trimap, trimap_of
@@ -54,7 +57,9 @@ def matte(rgb: U8, person: Person, given_alpha: NDArray | None = None, others: S
         given = np.asarray(given_alpha / (255 if given_alpha.dtype == np.uint8 else 1), np.float32)
         return Matte(given, push_pull(rgb.astype(np.float32) / 255, (given > 0.02).astype(np.float32)))
     mask = person_mask(rgb, person, others)
-    alpha = settled(rgb, _alpha(rgb, trimap_of(rgb, person, mask), mask.sure), person.size)
+    coarse = _alpha(rgb, trimap_of(rgb, person, mask))
+    alpha = combined(rgb, person, mask, coarse, main_object(rgb, _box(coarse)))
+    alpha = settled(rgb, without_strays(alpha, mask.sure, person.size), person.size)
     return Matte(alpha, _foreground(rgb, alpha, person.size))
 
 
@@ -71,7 +76,7 @@ def warm() -> None:
 # --- alpha
 
 
-def _alpha(rgb: U8, known: Trimap, sure: U8) -> F32:
+def _alpha(rgb: U8, known: Trimap) -> F32:
     trimap = known.value
     y0, y1, x0, x1 = _part(trimap)
     part, part_trimap = rgb[y0:y1, x0:x1], trimap[y0:y1, x0:x1]
@@ -86,7 +91,7 @@ def _alpha(rgb: U8, known: Trimap, sure: U8) -> F32:
     fine = solved if k == 1 else _joint_upsample(small, solved, part)
     alpha = np.zeros(trimap.shape, np.float32)
     alpha[y0:y1, x0:x1] = np.where(part_trimap == 0.5, fine, part_trimap)
-    return _one_piece(np.clip(alpha, 0, 1), trimap, sure)
+    return alpha.clip(0, 1)
 
 
 def _part(trimap: F32) -> tuple[int, int, int, int]:
@@ -98,6 +103,14 @@ def _part(trimap: F32) -> tuple[int, int, int, int]:
         max(int(rows[0]) - 4, 0), min(int(rows[-1]) + 5, trimap.shape[0]),
         max(int(columns[0]) - 4, 0), min(int(columns[-1]) + 5, trimap.shape[1]),
     )  # fmt: skip
+
+
+def _box(alpha: F32) -> tuple[int, int, int, int]:
+    """x0, y0, x1, y1 px of what is rather the person."""
+    ys, xs = np.nonzero(alpha > 0.5)
+    if len(ys) == 0:
+        raise ValueError("no part of this picture looks like the person")
+    return int(xs.min()), int(ys.min()), int(xs.max()) + 1, int(ys.max()) + 1
 
 
 def closed_form(image: NDArray[np.float64], trimap: NDArray, prior: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -138,17 +151,6 @@ def _joint_upsample(small: NDArray, alpha: F32, full: U8, radius: int = 2, epsil
     size = (full.shape[1], full.shape[0])
     slope, offset = (cv2.resize(box(a), size, interpolation=cv2.INTER_LINEAR) for a in (slope, offset))
     return np.clip((slope * (full.astype(np.float32) / 255)).sum(-1) + offset, 0, 1)
-
-
-def _one_piece(alpha: F32, trimap: F32, sure: U8) -> F32:
-    """Keep what hangs together with face and hands; pieces of background apart from them are dropped."""
-    _, labels = cv2.connectedComponents((alpha > 0.2).astype(np.uint8))
-    anchors = np.unique(labels[(sure > 0) & (alpha > 0.2)])
-    if len(anchors) == 0:  # no face: the largest piece
-        anchors = np.array([np.bincount(labels[labels > 0]).argmax()]) if labels.any() else np.array([0])
-    kept = np.isin(labels, anchors[anchors > 0]).astype(np.uint8)
-    near = cv2.dilate(kept, disc(3))
-    return np.where(near > 0, alpha, 0).astype(np.float32)
 
 
 def settled(rgb: U8, alpha: F32, size: float) -> F32:

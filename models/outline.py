@@ -1,0 +1,106 @@
+"""One outline out of two looks: the nets that know persons but see them coarsely, and the one that sees finely.
+
+The fine look is followed but where whole regions differ. What only the coarse look has stays where the person's bones
+run through it, or where it is sure of it and it is not beside the head; what only the fine look has stays where bones
+run through it, where the coarse one half expects it and, beside the head, where it has the person's colours.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from models.person import Person
+from models.person_mask import PersonMask, disc, draw_hands
+from models.trimap import colour_vote, hair_zone
+
+F32 = NDArray[np.float32]
+U8 = NDArray[np.uint8]
+
+# Lengths are in face heights.
+REGION = 0.02  # radius of the least place in which two looks differ in more than their outlines
+DIFFERENT = 0.5  # of alpha
+AROUND, SOFT = 0.1, 0.015  # how far the coarse look counts around a region of its own, and how softly it ends
+DEEP = 0.05  # depth inside the coarse outline from which a sure mask is the person
+STRAY = 0.05  # how far soft pixels may lie from what is surely the person
+BONE = 0.12  # thickness of a limb's inside
+ON_BONES, BESIDE_BONES = 0.1, 0.02  # share of a region that lies on bones: the person; no part of the person
+SURE, EXPECTED = 0.9, 0.2  # the coarse look's mean probability in a region: the person; perhaps
+AT_HEAD = 0.3  # share of a region that lies in the hair's zone
+OWN_COLOURS = 0.35  # vote from which colours beside the head are the person's
+LIMBS = ((11, 12), (11, 23), (12, 24), (23, 24), (11, 24), (12, 23), (11, 13), (13, 15), (12, 14), (14, 16),
+         (23, 25), (25, 27), (24, 26), (26, 28))  # pairs of body keypoints, the trunk's diagonals too  # fmt: skip
+
+
+def combined(rgb: U8, person: Person, mask: PersonMask, coarse: F32, fine: F32) -> F32:
+    """Alpha (H, W) of `person` in `rgb` (H, W, 3) from the matte `coarse` of their `mask` and the object `fine`."""
+    size = person.size
+    hair = hair_zone(person, fine.shape) > 0.5
+    bones = _bones(person, mask)
+    own = _kept(coarse - fine, mask, bones, hair, size) | _dropped(rgb, coarse, fine, mask, bones, hair, size)
+    near = cv2.dilate((np.abs(coarse - fine) > 0.3).astype(np.uint8), disc(0.03 * size))
+    weight = (cv2.dilate(own, disc(AROUND * size)) * near).astype(np.float32)
+    weight = np.maximum(cv2.GaussianBlur(weight, (0, 0), max(SOFT * size, 1.0)), own)
+    alpha = fine + weight * (coarse - fine)
+    inside = ((coarse > 0.95) & (mask.probability > SURE) & ~hair).astype(np.uint8)
+    deep = cv2.erode(inside, disc(DEEP * size), borderType=cv2.BORDER_REPLICATE)
+    return np.where((deep > 0) | (mask.sure > 0), 1, alpha).astype(np.float32)
+
+
+def without_strays(alpha: F32, sure: U8, size: float) -> F32:
+    """What hangs together with face and hands, and what is soft beside it; `size`: the face's height, px."""
+    solid = alpha > 0.5
+    _, label = cv2.connectedComponents(solid.astype(np.uint8))
+    anchors = np.unique(label[(sure > 0) & solid])
+    if len(anchors) == 0:  # no face: the largest piece
+        anchors = np.array([np.bincount(label[label > 0]).argmax()]) if label.any() else np.array([0])
+    kept = np.isin(label, anchors[anchors > 0]).astype(np.uint8)
+    away = cv2.distanceTransform(1 - kept, cv2.DIST_L2, 5)
+    return np.asarray(alpha * np.clip(2 - away / (STRAY * size), 0, 1), np.float32)
+
+
+def _kept(surplus: F32, mask: PersonMask, bones: U8, hair: NDArray[np.bool_], size: float) -> U8:
+    """1 in regions that the coarse look alone has and that are the person's all the same."""
+    out = np.zeros(surplus.shape, np.uint8)
+    for region in _regions(surplus, size):
+        sure = mask.probability[region].mean() > SURE and hair[region].mean() < AT_HEAD
+        if sure or bones[region].mean() > ON_BONES:
+            out[region] = 1
+    return out
+
+
+def _dropped(rgb: U8, coarse: F32, fine: F32, mask: PersonMask, bones: U8, hair: NDArray[np.bool_], size: float) -> U8:
+    """1 in regions that the fine look alone has and that are not the person's."""
+    out = np.zeros(fine.shape, np.uint8)
+    regions = _regions(fine - coarse, size)
+    if not regions:
+        return out
+    agreed = np.where(np.minimum(coarse, fine) > 0.95, 1, np.where(np.maximum(coarse, fine) < 0.05, 0, 0.5))
+    vote = colour_vote(rgb, agreed.astype(np.float32), np.logical_or.reduce(regions), size)
+    for region in regions:
+        at_head = hair[region].mean() > AT_HEAD
+        strange = bones[region].mean() < BESIDE_BONES and mask.probability[region].mean() < EXPECTED
+        if vote[region].mean() < OWN_COLOURS if at_head else strange:
+            out[region] = 1
+    return out
+
+
+def _regions(surplus: F32, size: float) -> list[NDArray[np.bool_]]:
+    """Masks (H, W) of the places, wider than an outline's blur, where `surplus` is large."""
+    differs = (surplus > DIFFERENT).astype(np.uint8)
+    core = cv2.morphologyEx(differs, cv2.MORPH_OPEN, disc(REGION * size), borderType=cv2.BORDER_REPLICATE)
+    count, label = cv2.connectedComponents(core)
+    return [label == k for k in range(1, count)]
+
+
+def _bones(person: Person, mask: PersonMask) -> U8:
+    """1 along the limbs and across the trunk that are seen, on hands and face."""
+    bones = mask.sure.copy()
+    body = person.body
+    for a, b in LIMBS if body is not None else ():
+        if body.visible(a, bones.shape) and body.visible(b, bones.shape):  # type: ignore[union-attr]
+            start, end = np.round(body.keypoints[[a, b], :2]).astype(int).tolist()  # type: ignore[union-attr]
+            cv2.line(bones, start, end, 1, max(1, round(BONE * person.size)))
+    draw_hands(bones, person, 1, thickness=0.15)
+    return bones
