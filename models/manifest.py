@@ -11,11 +11,11 @@ from models.carriers import Source
 
 SOURCES_OF_MAKE: dict[str, int | None] = {
     "": 1,
-    "joined": None,
     "pose_task": 2,
     "whisper": 1,
     "whisper_halves": 2,
     "kokoro": 4,
+    "joined": None,
 }  # made how -> of how many sources; None: any number
 
 

@@ -22,7 +22,8 @@ U8 = NDArray[np.uint8]
 REGION = 0.02  # radius of the least place in which two looks differ in more than their outlines
 DIFFERENT = 0.5  # of alpha
 AROUND, SOFT = 0.1, 0.015  # how far the coarse look counts around a region of its own, and how softly it ends
-DEEP = 0.05  # depth inside the coarse outline from which a sure mask is the person
+DEEP = 0.05  # depth inside the coarse outline from which a sure mask is the person,
+DOUBT = 0.3  # beside the head only where the fine look gives at least this: it sees strange things behind hair better
 STRAY = 0.05  # how far soft pixels may lie from what is surely the person
 BONE = 0.12  # thickness of a limb's inside
 ON_BONES, BESIDE_BONES = 0.1, 0.02  # share of a region that lies on bones: the person; no part of the person
@@ -43,8 +44,8 @@ def combined(rgb: U8, person: Person, mask: PersonMask, coarse: F32, fine: F32) 
     weight = (cv2.dilate(own, disc(AROUND * size)) * near).astype(np.float32)
     weight = np.maximum(cv2.GaussianBlur(weight, (0, 0), max(SOFT * size, 1.0)), own)
     alpha = fine + weight * (coarse - fine)
-    inside = ((coarse > 0.95) & (mask.probability > SURE) & ~hair).astype(np.uint8)
-    deep = cv2.erode(inside, disc(DEEP * size), borderType=cv2.BORDER_REPLICATE)
+    inside = ((coarse > 0.95) & (mask.probability > SURE)).astype(np.uint8)
+    deep = cv2.erode(inside, disc(DEEP * size), borderType=cv2.BORDER_REPLICATE) * (~hair | (fine > DOUBT))
     return np.where((deep > 0) | (mask.sure > 0), 1, alpha).astype(np.float32)
 
 

@@ -63,7 +63,7 @@ def entries(draw):
             sha256=hashes,
         )
     )
-    count = SOURCES_OF_MAKE[make]
+    count = SOURCES_OF_MAKE[make] or draw(st.integers(1, 3))
     return dict(
         id=draw(names),
         file=draw(files),
@@ -172,6 +172,7 @@ def test_the_projects_manifest_names_all_that_is_needed():
         "pose_landmarker_full",
         "pose_landmarker_heavy",
         "selfie_segmentation",
+        "isnet",
         "whisper_tiny_en",
         "whisper_base",
         "stlpips_alex",
