@@ -11,8 +11,11 @@ F32 = NDArray[np.float32]
 
 TOUCHED = 0.01  # alpha from which a pixel may hold colour of the person
 REACH = 1 / 48  # px around the matte that are filled too, per the picture's longer side
-STAINED = 2.0  # px around the matte that may hold colour of the person
-KEPT = 0.5  # of the reach, from where on the picture is kept
+STAINED = 1.5  # px around the matte that may hold colour of the person
+KEPT = 0.5  # of the reach, from where on the picture is kept about a soft outline
+SOLID = 0.9  # alpha from which a pixel is the person's
+CRISP = 3.0  # px from there to where the matte touches nothing up to which an outline is plain: the picture is kept
+WISPS = 2.0  # px more for each that an outline is softer: there, hair is missed
 NEAR_DEPTH, GRAIN_DEPTH = 4.0, 6.0  # px from the rim
 EVEN = 1 / 40  # sigma over which the grain's strength is evened out, per longer side
 GRAIN = 1.2  # px, sigma of the low-pass that parts the sensor's grain
@@ -51,7 +54,7 @@ def inpaint_background(rgb: NDArray, alpha: NDArray, reach: float | None = None)
 
     rgb: (H, W, 3) uint8 or 0..1; alpha: (H, W) 0..1. The rim flows into the hole (push-pull), ever smoother with depth,
     with the picture's own grain; `reach` keeps hair and skin out of that rim. Around the matte the fill gives way to
-    the picture again, so that what no movement uncovers stays as it was photographed.
+    the picture again, the sooner the crisper the outline, so that what no movement uncovers stays as photographed.
     """
     image: NDArray = rgb.astype(np.float32) / (255 if rgb.dtype == np.uint8 else 1)
     longest = max(alpha.shape)
@@ -63,13 +66,26 @@ def inpaint_background(rgb: NDArray, alpha: NDArray, reach: float | None = None)
     if hole.all():  # nothing is known of the background
         return np.broadcast_to(np.median(image.reshape(-1, 3), 0), image.shape).astype(np.float32)
     known = (~hole).astype(np.float32)
-    depth = distance_transform_edt(hole).astype(np.float32)[..., None]
-    fill = _smoother_with_depth(push_pull(image, known), depth, longest)
+    stained = _stained(alpha, reach)
+    clean = away > stained
+    depth = distance_transform_edt(~clean).astype(np.float32)[..., None]
+    rim = push_pull(image, clean.astype(np.float32))
+    fill = rim + (depth / reach).clip(0, 1) * (push_pull(image, known) - rim)
+    fill = _smoother_with_depth(fill, depth, longest)
     fill += _grain(image, known) * (depth / GRAIN_DEPTH).clip(0, 1)
-    kept = ((away - STAINED) / max(KEPT * reach - STAINED, 1e-3)).clip(0, 1)[..., None]
+    kept = ((away - STAINED) / np.maximum(stained - STAINED, 1)).clip(0, 1)[..., None]
     kept = kept * kept * (3 - 2 * kept)
     fill = fill * (1 - kept) + image * kept
     return np.where(hole[..., None], fill.clip(0, 1), image).astype(np.float32)
+
+
+def _stained(alpha: NDArray, reach: float) -> F32:
+    """(H, W) px around the matte in which the picture may hold something of the person, at most KEPT of `reach`."""
+    touched = alpha >= TOUCHED
+    softness = distance_transform_edt(alpha < SOLID).astype(np.float32)  # of the outline, at its outer end
+    y, x = distance_transform_edt(~touched, return_distances=False, return_indices=True)
+    stained = (2 * STAINED + WISPS * (softness[y, x] - CRISP)).clip(2 * STAINED, max(KEPT * reach, 2 * STAINED))
+    return np.asarray(cv2.blur(stained, (2 * round(STAINED) + 1,) * 2), np.float32)
 
 
 def _smoother_with_depth(fill: F32, depth: F32, longest: int) -> F32:
