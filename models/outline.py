@@ -1,8 +1,8 @@
 """One outline out of two looks: the nets that know persons but see them coarsely, and the one that sees finely.
 
 The fine look is followed but where whole regions differ. What only the coarse look has stays where the person's bones
-run through it, or where it is sure of it and it is not beside the head; what only the fine look has stays where bones
-run through it, where the coarse one half expects it and, beside the head, where it has the person's colours.
+run through it or where it is sure of it; what only the fine look has stays where bones run through it or the coarse one
+half expects it. Beside the head, where walls and hair mingle, the colours must be the person's, too.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from models.trimap import colour_vote, hair_zone
 
 F32 = NDArray[np.float32]
 U8 = NDArray[np.uint8]
+Region = NDArray[np.bool_]  # (H, W)
 
 # Lengths are in face heights.
 REGION = 0.02  # radius of the least place in which two looks differ in more than their outlines
@@ -28,8 +29,9 @@ STRAY = 0.05  # how far soft pixels may lie from what is surely the person
 BONE = 0.12  # thickness of a limb's inside
 ON_BONES, BESIDE_BONES = 0.1, 0.02  # share of a region that lies on bones: the person; no part of the person
 SURE, EXPECTED = 0.9, 0.2  # the coarse look's mean probability in a region: the person; perhaps
-AT_HEAD = 0.3  # share of a region that lies in the hair's zone
-OWN_COLOURS = 0.35  # vote from which colours beside the head are the person's
+AT_HEAD = 0.3  # share of a region that lies in the hair's zone; there colours vote, 1 the person's, 0 the background's:
+OTHER_COLOURS = 0.35  # what the fine look alone has is not the person's under this
+LIKELY, OWN_COLOURS = 0.8, 0.75  # what the coarse look alone has is the person's from this probability and this vote
 LIMBS = ((11, 12), (11, 23), (12, 24), (23, 24), (11, 24), (12, 23), (11, 13), (13, 15), (12, 14), (14, 16),
          (23, 25), (25, 27), (24, 26), (26, 28))  # pairs of body keypoints, the trunk's diagonals too  # fmt: skip
 
@@ -39,7 +41,11 @@ def combined(rgb: U8, person: Person, mask: PersonMask, coarse: F32, fine: F32) 
     size = person.size
     hair = hair_zone(person, fine.shape) > 0.5
     bones = _bones(person, mask)
-    own = _kept(coarse - fine, mask, bones, hair, size) | _dropped(rgb, coarse, fine, mask, bones, hair, size)
+    surplus, gain = _regions(coarse - fine, size), _regions(fine - coarse, size)
+    agreed = np.where(np.minimum(coarse, fine) > 0.95, 1, np.where(np.maximum(coarse, fine) < 0.05, 0, 0.5))
+    asked = np.logical_or.reduce([*surplus, *gain, np.zeros_like(hair)])
+    vote = colour_vote(rgb, agreed.astype(np.float32), asked, size)
+    own = _kept(surplus, vote, mask, bones, hair) | _dropped(gain, vote, mask, bones, hair)
     near = cv2.dilate((np.abs(coarse - fine) > 0.3).astype(np.uint8), disc(0.03 * size))
     weight = (cv2.dilate(own, disc(AROUND * size)) * near).astype(np.float32)
     weight = np.maximum(cv2.GaussianBlur(weight, (0, 0), max(SOFT * size, 1.0)), own)
@@ -61,33 +67,30 @@ def without_strays(alpha: F32, sure: U8, size: float) -> F32:
     return np.asarray(alpha * np.clip(2 - away / (STRAY * size), 0, 1), np.float32)
 
 
-def _kept(surplus: F32, mask: PersonMask, bones: U8, hair: NDArray[np.bool_], size: float) -> U8:
-    """1 in regions that the coarse look alone has and that are the person's all the same."""
-    out = np.zeros(surplus.shape, np.uint8)
-    for region in _regions(surplus, size):
-        sure = mask.probability[region].mean() > SURE and hair[region].mean() < AT_HEAD
+def _kept(regions: list[Region], vote: F32, mask: PersonMask, bones: U8, hair: Region) -> U8:
+    """1 in those `regions` that the coarse look alone has that are the person's all the same."""
+    out = np.zeros(bones.shape, np.uint8)
+    for region in regions:
+        at_head = hair[region].mean() > AT_HEAD
+        likely, own = mask.probability[region].mean(), vote[region].mean()
+        sure = likely > LIKELY and own > OWN_COLOURS if at_head else likely > SURE
         if sure or bones[region].mean() > ON_BONES:
             out[region] = 1
     return out
 
 
-def _dropped(rgb: U8, coarse: F32, fine: F32, mask: PersonMask, bones: U8, hair: NDArray[np.bool_], size: float) -> U8:
-    """1 in regions that the fine look alone has and that are not the person's."""
-    out = np.zeros(fine.shape, np.uint8)
-    regions = _regions(fine - coarse, size)
-    if not regions:
-        return out
-    agreed = np.where(np.minimum(coarse, fine) > 0.95, 1, np.where(np.maximum(coarse, fine) < 0.05, 0, 0.5))
-    vote = colour_vote(rgb, agreed.astype(np.float32), np.logical_or.reduce(regions), size)
+def _dropped(regions: list[Region], vote: F32, mask: PersonMask, bones: U8, hair: Region) -> U8:
+    """1 in those `regions` that the fine look alone has that are not the person's."""
+    out = np.zeros(bones.shape, np.uint8)
     for region in regions:
         at_head = hair[region].mean() > AT_HEAD
         strange = bones[region].mean() < BESIDE_BONES and mask.probability[region].mean() < EXPECTED
-        if vote[region].mean() < OWN_COLOURS if at_head else strange:
+        if vote[region].mean() < OTHER_COLOURS if at_head else strange:
             out[region] = 1
     return out
 
 
-def _regions(surplus: F32, size: float) -> list[NDArray[np.bool_]]:
+def _regions(surplus: F32, size: float) -> list[Region]:
     """Masks (H, W) of the places, wider than an outline's blur, where `surplus` is large."""
     differs = (surplus > DIFFERENT).astype(np.uint8)
     core = cv2.morphologyEx(differs, cv2.MORPH_OPEN, disc(REGION * size), borderType=cv2.BORDER_REPLICATE)
