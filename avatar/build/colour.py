@@ -20,7 +20,7 @@ from avatar.build.kinematics import F64
 from avatar.build.landmarks import LEFT_EYE, RIGHT_EYE
 from avatar.build.mesh import UnionMesh
 from avatar.build.observe import Observation, unit
-from avatar.build.parts import SKIN
+from avatar.build.parts import CLOTH, SKIN
 from avatar.build.seed import Seeds
 from avatar.render import cpu
 from avatar.render.contract import LAYER
@@ -41,6 +41,7 @@ LIT_LID = 0.7
 SOCKET = 0.03  # m about an eye that is lids and their surroundings
 BROW_REACH, BROW_DARK = 2.4, 0.75  # sizes of an eye about it, brightness over the face's mean
 SKIN_CHROMA, SKIN_LIGHT = 16.0, 38.0  # distances in CIE Lab within which a colour may be this face's skin
+CLOTHED = 0.5  # probability from which a pixel is cloth that must not colour a jaw
 STEPS = 25
 RIDGE_OPACITY, RIDGE_KEPT = 0.05, 1e3
 OPACITY_ROUNDS = 3
@@ -78,6 +79,9 @@ def first_colours(model: BodyModel, o: Observation, mesh: UnionMesh, seeds: Seed
     colour[shown] = sample(o.foreground, seeds.pixel[shown])
     edge = shown & on_body
     colour[edge] = sample(o.foreground, grain.inwards(o, seeds.pixel[edge]))
+    edge &= _on_head(model, mesh, seeds)
+    cloth = mesh.parts.probability[..., CLOTH] > CLOTHED
+    colour[edge] = sample(o.foreground, grain.inwards(o, seeds.pixel[edge], cloth))
     doubt = np.zeros(len(colour))
     for ball in balls:
         at, paint = eye_colours.colours(o, ball, seeds, colour)
@@ -97,6 +101,14 @@ def first_colours(model: BodyModel, o: Observation, mesh: UnionMesh, seeds: Seed
         below = (part != anatomy.ARM) & (sample(arm.alpha[..., None], seeds.pixel)[:, 0] > THROUGH)
         doubt[below] = DOUBT_BELOW  # mixed with the arm's own it could take any colour
     return colour.clip(0, 1), doubt
+
+
+def _on_head(model: BodyModel, mesh: UnionMesh, seeds: Seeds) -> NDArray[np.bool_]:
+    """(N,) Gaussians on skin that goes with the head."""
+    head = np.zeros(len(mesh.posed))
+    head[: mesh.body_vertices] = anatomy.of(model).head
+    corners = mesh.skin.faces[seeds.face]
+    return np.asarray((head[corners].min(1) > completion.BARE) & (mesh.part[seeds.face] == anatomy.SKIN))
 
 
 def _shell_seen(o: Observation, seeds: Seeds, part: NDArray) -> NDArray[np.bool_]:

@@ -27,9 +27,10 @@ STEP = 0.5  # px
 DIRECTIONS = 720
 
 
-def _from_edge(o: Observation) -> NDArray[np.float32]:
-    """(H, W) px inside the matte from its edge."""
-    inside = np.pad(o.alpha > 0.5, 1, mode="edge").astype(np.uint8)
+def _from_edge(o: Observation, other: NDArray[np.bool_] | None = None) -> NDArray[np.float32]:
+    """(H, W) px inside the matte from its edge, and from what is of another part, (H, W)."""
+    within = o.alpha > 0.5 if other is None else (o.alpha > 0.5) & ~other
+    inside = np.pad(within, 1, mode="edge").astype(np.uint8)
     out: NDArray = cv2.GaussianBlur(cv2.distanceTransform(inside, cv2.DIST_L2, 5)[1:-1, 1:-1], (0, 0), 1.0)
     return np.asarray(out, np.float32)
 
@@ -41,9 +42,9 @@ def at_edge(o: Observation, pixels: F64) -> F64:
     return np.clip(1 - _from_edge(o)[q[:, 1], q[:, 0]] / (EDGE * unit(o)), 0, 1).astype(np.float64)
 
 
-def inwards(o: Observation, pixels: F64) -> F64:
-    """Pixels (N, 2) nearer than EDGE to the matte's edge, moved to where it is that far."""
-    d = _from_edge(o)
+def inwards(o: Observation, pixels: F64, other: NDArray[np.bool_] | None = None) -> F64:
+    """Pixels (N, 2) nearer than EDGE to the matte's edge, or to what is of another part (H, W), moved that far away."""
+    d = _from_edge(o, other)
     gy, gx = (np.asarray(g) for g in np.gradient(d))
     H, W = d.shape
     out = pixels.copy()

@@ -16,6 +16,7 @@ from avatar.build import (
     anatomy,
     check,
     completion,
+    grain,
     observe,
     parts,
     photo,
@@ -239,6 +240,18 @@ def test_what_a_turn_uncovers_behind_the_temple_is_hair(built: Built, person: Pe
         painted = np.where(on[:, None], np.array([1, 0, 0]), np.array([0, 0, 0])).astype(np.float32)
         drawn = check.draw(check.replace(a, gaussians=check.replace(a.gaussians, colour=painted)), state)
         assert (drawn[..., 0] > 0.5).sum() > 0.004 * (drawn[..., 3] > 0.5).sum()
+
+
+def test_a_jaw_takes_its_colours_clear_of_the_collar(person: Person) -> None:
+    """A pixel of a collar on the jaw's outline would become a smear over the cheek as the head turns."""
+    cloth = person.parts.probability[..., CLOTH] > 0.5
+    away = cv2.distanceTransform((~cloth).astype(np.uint8), cv2.DIST_L2, 5)
+    well_inside = cv2.distanceTransform((person.o.alpha > 0.5).astype(np.uint8), cv2.DIST_L2, 5) > 3 * grain.EDGE
+    y, x = np.nonzero((away > 0) & (away < 2) & well_inside)
+    pixels = np.stack([x, y], 1) + 0.5
+    assert len(pixels) > 50 and (grain.inwards(person.o, pixels) == pixels).mean() > 0.9
+    there = np.floor(grain.inwards(person.o, pixels, cloth)).astype(int)
+    assert np.median(away[there[:, 1], there[:, 0]]) > 0.8 * grain.EDGE * observe.unit(person.o)
 
 
 def test_an_opening_mouth_and_closing_eyes_draw_no_gaussian_out(built: Built, person: Person) -> None:
