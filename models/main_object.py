@@ -48,6 +48,7 @@ def _net(x: F32) -> F32:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # it warns of constants in the file that nothing uses
     options.enable_cpu_mem_arena = False  # which would keep three times what is needed at once
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # beside a server that draws
     session = onnxruntime.InferenceSession(str(weights.path("isnet")), options, providers=["CPUExecutionProvider"])
     (found,) = session.run(["output"], {"input": x})
     return np.asarray(found[0, 0], np.float32)
