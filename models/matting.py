@@ -58,7 +58,7 @@ def matte(rgb: U8, person: Person, given_alpha: NDArray | None = None, others: S
         return Matte(given, push_pull(rgb.astype(np.float32) / 255, (given > 0.02).astype(np.float32)))
     mask = person_mask(rgb, person, others)
     coarse = _alpha(rgb, trimap_of(rgb, person, mask))
-    alpha = combined(rgb, person, mask, coarse, main_object(rgb, _box(coarse)))
+    alpha = combined(rgb, person, mask, coarse, main_object(rgb, _box(coarse, person)))
     alpha = settled(rgb, without_strays(alpha, mask.sure, person.size), person.size)
     return Matte(alpha, _foreground(rgb, alpha, person.size))
 
@@ -105,11 +105,12 @@ def _part(trimap: F32) -> tuple[int, int, int, int]:
     )  # fmt: skip
 
 
-def _box(alpha: F32) -> tuple[int, int, int, int]:
-    """x0, y0, x1, y1 px of what is rather the person."""
+def _box(alpha: F32, person: Person) -> tuple[int, int, int, int]:
+    """x0, y0, x1, y1 px of what is rather the person; of the landmarks where that is nothing."""
     ys, xs = np.nonzero(alpha > 0.5)
     if len(ys) == 0:
-        raise ValueError("no part of this picture looks like the person")
+        x0, y0, x1, y1 = person.box
+        return int(x0), int(y0), int(np.ceil(x1)), int(np.ceil(y1))
     return int(xs.min()), int(ys.min()), int(xs.max()) + 1, int(ys.max()) + 1
 
 

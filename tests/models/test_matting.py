@@ -181,6 +181,14 @@ def test_somebody_beside_is_not_cut_out_too(tracker: Tracker) -> None:
         assert alpha[theirs[1] - 40 : theirs[1] + 40, theirs[0] - 30 : theirs[0] + 30].max() < 0.05
 
 
+def test_where_nets_see_nobody_the_landmarks_say_where_to_look(woman: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(matting, "_alpha", lambda rgb, known: np.zeros(rgb.shape[:2], np.float32))
+    alpha = matting.matte(data.astronaut(), woman).alpha
+    assert woman.face is not None
+    x, y = woman.face.centre.astype(int)
+    assert alpha[y, x] == 1
+
+
 def test_a_given_alpha_is_taken(woman: Person, cut: matting.Matte) -> None:
     photo = data.astronaut()
     given = np.round(255 * cut.alpha).astype(np.uint8)
