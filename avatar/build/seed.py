@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from avatar.build import anatomy
 from avatar.build.kinematics import F64
@@ -43,6 +44,8 @@ FINEST = LEAST_SPACING / 1.2  # spacing scale below which only a photo's noise w
 CERTAIN = 0.95  # alpha from which the photo's colours are the person's alone
 LETS_THROUGH = 0.97  # of the matte, under which a moving arm's own matte shows what is behind the arm
 SOFT = 0.5  # alpha from which a hidden Gaussian is the person's
+NEIGHBOURS = 4  # points of the lattices about a pixel, of which the one that covers it best is meant
+GAP = 0.7  # spacings of the nearest Gaussian from which a pixel lies in a gap between two lattices
 FRINGE_BELOW = 0.15  # opacity under which a Gaussian belongs to the matte's fringe, whatever it lies on
 
 
@@ -159,6 +162,7 @@ def layers(model: BodyModel, mesh: UnionMesh) -> NDArray[np.uint8]:
 def _lattice(o: Observation, ids: NDArray, wanted: F32, spacing: float) -> tuple[F64, F64]:
     """Hexagonal lattices, one a density, each cut to its region -> pixels (N, 2), spacing (N,)."""
     H, W = o.alpha.shape
+    person = (o.alpha > 0.03) & (ids >= 0)
     pixels, steps = [], []
     for region in LEVELS:
         step = max(region * spacing, LEAST_SPACING)
@@ -168,14 +172,32 @@ def _lattice(o: Observation, ids: NDArray, wanted: F32, spacing: float) -> tuple
         p = np.stack([x, np.broadcast_to(rows[:, None], x.shape)], -1).reshape(-1, 2)
         p = p[p[:, 0] < W]
         q = p.astype(int)
-        m = (
-            (wanted[q[:, 1], q[:, 0]] == np.float32(region))
-            & (o.alpha[q[:, 1], q[:, 0]] > 0.03)
-            & (ids[q[:, 1], q[:, 0]] >= 0)
-        )
+        m = person[q[:, 1], q[:, 0]] & (wanted[q[:, 1], q[:, 0]] == np.float32(region))
         pixels.append(p[m])
         steps.append(np.full(int(m.sum()), step))
-    return np.concatenate(pixels), np.concatenate(steps)
+    return _without_gaps(
+        np.concatenate(pixels), np.concatenate(steps), person, np.maximum(wanted * spacing, LEAST_SPACING)
+    )
+
+
+def _without_gaps(pixels: F64, steps: F64, person: NDArray[np.bool_], wanted: F32) -> tuple[F64, F64]:
+    """With further Gaussians where the lattices leave a pixel of the person (H, W) bare: none has a point in a strip
+    that is narrower than its spacing."""
+    taken = np.zeros(person.shape, np.uint8)
+    taken[pixels[:, 1].astype(int), pixels[:, 0].astype(int)] = 1
+    y, x = np.nonzero(person & (cv2.distanceTransform(1 - taken, cv2.DIST_L2, 5) > 1))
+    centre = np.stack([x, y], 1) + 0.5
+    distance, nearest = cKDTree(pixels).query(centre, NEIGHBOURS)
+    off = (distance / steps[nearest]).min(1)
+    filled: NDArray = np.zeros(person.shape, np.uint8)
+    chosen = []
+    for i in np.argsort(-off, kind="stable"):
+        if off[i] < GAP:
+            break
+        if not filled[y[i], x[i]]:
+            chosen.append(i)
+            cv2.circle(filled, (int(x[i]), int(y[i])), int(GAP * wanted[y[i], x[i]]), 1, -1)
+    return np.concatenate([pixels, centre[chosen]]), np.concatenate([steps, wanted[y[chosen], x[chosen]]])
 
 
 def _bary_of_rays(points: F64, corners: NDArray, pixel: F64, camera) -> F64:  # type: ignore[no-untyped-def]

@@ -5,9 +5,11 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
+from scipy.spatial import cKDTree
 
-from avatar.build import check, observe, spacing
+from avatar.build import check, observe, seed, spacing
 from avatar.build.photo import read
+from avatar.render import contract
 from tests.avatar.build.conftest import Built
 
 
@@ -53,6 +55,27 @@ def test_what_is_left_bare_gets_the_finest_lattice(seen: observe.Observation) ->
     y, x = np.argwhere(cv2.erode((seen.alpha > 0.99).astype(np.uint8), np.ones((21, 21))) > 0)[0]
     drawn[y, x] *= 0.5
     assert spacing.by_error(seen, drawn, spacing.by_detail(seen))[y, x] == np.float32(spacing.FINEST)
+
+
+def test_no_lattice_leaves_a_gap(seen: observe.Observation) -> None:
+    """A strip narrower than its lattice's spacing holds no point of it; what shines through there is the background."""
+    wanted = np.full(seen.alpha.shape, spacing.FINE, np.float32)
+    wanted[:, ::11] = wanted[:, 1::11] = wanted[::13] = spacing.LEVELS[0]
+    person = cv2.erode((seen.alpha > 0.99).astype(np.uint8), np.ones((9, 9))) > 0
+    scale = 1.5
+    pixels, steps = seed._lattice(seen, np.zeros(person.shape, int), wanted, scale)
+    y, x = np.nonzero(person)
+    centres = np.stack([x, y], 1) + 0.5
+    distance, nearest = cKDTree(pixels).query(centres, 12)
+    weight = np.exp(-((distance / (seed.SEEN_SIGMA * steps[nearest])) ** 2) / 2).sum(1)
+    assert weight.min() > contract.OPEN_FULL / 2  # 4e-5 without the points in the gaps; an even lattice has 1.0 or more
+    assert len(pixels) < 1.1 * sum(_alone(seen, wanted, level, scale) for level in spacing.LEVELS)
+
+
+def _alone(seen: observe.Observation, wanted: np.ndarray, level: float, scale: float) -> float:
+    """How many points a lattice of a level has on average on the part of the person that is its own."""
+    area = ((wanted == np.float32(level)) & (seen.alpha > 0.03)).sum()
+    return float(area / (0.866 * (level * scale) ** 2))
 
 
 def test_the_outline_is_redrawn_over_white_too(built: Built, seen: observe.Observation) -> None:
