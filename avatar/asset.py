@@ -79,7 +79,9 @@ class Avatar:
     part: NDArray[np.uint8]
     occluder: NDArray[np.bool_]  # (F,) drawn in the depth pre-pass
     correction: (
-        SparseDirections  # (B <= 8) linear bases in the rest pose; basis 0 is "photo": 1 redraws the photo's face
+        # (B <= 8) linear bases in the rest pose, which redraw the photo's face at 1; basis 1 is of teeth that closed
+        # lips hide there, basis 0 of all else
+        SparseDirections
     )
     gaussians: Gaussians
     camera: Camera  # of the photo, at the resolution of `background`

@@ -20,7 +20,8 @@
 
 **Absolute** (`state(motion, absolute=True)`), for the photo's own person and camera. Pose, translation and expression
 are taken as they are, without limits; groups of weight 0 stay as in the photo. The correction follows how far the
-expression has come from the neutral to the photo's. An expression of another face model is refused.
+expression has come from the neutral to the photo's; teeth behind the photo's closed lips come into place
+as the jaw opens. An expression of another face model is refused.
 """
 
 from __future__ import annotations
@@ -51,6 +52,8 @@ KNEE = 0.75  # share of a limit up to which motion is left alone
 TRANSLATION = "translation"  # key of avatar.limits for the root's way in metres
 
 UNLIMITED = 1e3  # rad or m
+TEETH_AWAY = 1  # the correction that keeps teeth out of the way of the photo's closed lips
+TEETH_BACK = 0.02  # rad that the jaw opens further until they are in place: some 2 mm at the lips
 
 _RELATIVE = np.isin(JOINT_GROUP, [GROUP["head"], GROUP["torso"]])
 _LIMBS = tuple((GROUP[name], np.isin(JOINT_GROUP, GROUP[name])) for name in ("arms", "hands"))
@@ -226,16 +229,19 @@ class Rig:
             pose[_EYES] = (motion.face @ self._map_eyes).reshape(2, 3)
         else:
             return State(pose, np.asarray(translation, np.float32), photo.expression, photo.correction)
-        correction = self._correction(expression)
+        correction = self._correction(expression, float(pose[JAW, 0] - photo.pose[JAW, 0]))
         return State(pose, np.asarray(translation, np.float32), expression.astype(np.float32), correction)
 
-    def _correction(self, expression: F32) -> F32:
-        """Corrections by how far `expression` is on the way from the neutral's (0) to the photo's (1)."""
+    def _correction(self, expression: F32, opened: float) -> F32:
+        """Corrections by how far `expression` is on the way from the neutral's (0) to the photo's (1); opened: rad by
+        which the jaw is, beyond the photo's."""
         photo, neutral = self.avatar.photo, self.avatar.neutral
         way = photo.expression - neutral.expression
         length = float(way @ way)
         share = float(np.clip((expression - neutral.expression) @ way / length, 0, 1)) if length > 1e-12 else 1.0
-        return (neutral.correction + share * (photo.correction - neutral.correction)).astype(np.float32)
+        shares = np.full(len(photo.correction), share)
+        shares[TEETH_AWAY:] = 1 - np.clip(opened / TEETH_BACK, 0, 1)
+        return (neutral.correction + shares * (photo.correction - neutral.correction)).astype(np.float32)
 
     def _is_ours(self, motion: Motion, refuse: bool = False) -> bool:
         model = self.avatar.body_model

@@ -37,9 +37,9 @@ def assemble(model: BodyModel, fit: Fit, union: UnionMesh, plan: Plan) -> tuple[
     )  # fmt: skip
     mesh, correction, shown = _at_neutral(model, union, rest, face, fit.expression)
     move = union.translation.astype(np.float32)
-    photo = State(union.pose.astype(np.float32), move, shown.astype(np.float32), np.ones(1, np.float32))
+    photo = State(union.pose.astype(np.float32), move, shown.astype(np.float32), np.ones(2, np.float32))
     pose = _neutral_pose(union).astype(np.float32)
-    still = State(pose, move, face.expression.astype(np.float32), np.zeros(1, np.float32))
+    still = State(pose, move, face.expression.astype(np.float32), np.zeros(2, np.float32))
     arkit = expression.face_map(model)
     yaw = float(axis_angle_from_matrix(_head_rotation(union.pose))[1])
     kinds = {a.kind for a in plan.arms}
@@ -59,8 +59,9 @@ def assemble(model: BodyModel, fit: Fit, union: UnionMesh, plan: Plan) -> tuple[
 def _at_neutral(
     model: BodyModel, union: UnionMesh, photo: F64, face: Neutral, fitted: F64
 ) -> tuple[SkinnedMesh, SparseDirections, F64]:
-    """The mesh whose rest is the neutral face, the correction that leads back to the photo's face, and the photo's
-    expression on it. The lids' channels are part of the rest: eyeBlink counts from this person's open lids."""
+    """The mesh whose rest is the neutral face, the corrections that lead back to the photo's face (rig.TEETH_AWAY is of
+    the teeth behind closed lips), and the photo's expression on it. The lids' channels are part of the rest: eyeBlink
+    counts from this person's open lids."""
     n = union.body_vertices
     lids = np.array([name.startswith(neutral.LIDS) for name in model.expression_names])
     shown = np.where(lids, 0.0, fitted)
@@ -70,7 +71,11 @@ def _at_neutral(
     vertices[:n] = face.rest - face.directions @ face.expression
     if union.teeth is not None:
         _teeth_at_neutral(model, union, face.rest, vertices)
-    correction = SparseDirections.from_dense((was - vertices)[:, :, None], TRUST)
+    away = np.zeros(len(vertices), bool)
+    if union.teeth is not None and union.teeth.closed:
+        away[union.teeth_start : union.teeth_start + union.teeth.count] = True
+    back = np.stack([np.where(away[:, None] == hidden, was - vertices, 0) for hidden in (False, True)], -1)
+    correction = SparseDirections.from_dense(back, TRUST)
     directions = SparseDirections.from_dense(face.directions, TRUST)
     return replace(union.skin, vertices=vertices.astype(np.float32), expression=directions), correction, shown
 

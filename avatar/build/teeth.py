@@ -60,6 +60,12 @@ class Teeth:
     upper: Arch
     lower: Arch
     shown: NDArray[np.float32] | None  # (H, W) 0..1 where the photo shows teeth; None where it shows none
+    closed: bool  # the photo's lips
+
+    @property
+    def count(self) -> int:
+        """Vertices of both."""
+        return len(self.upper.points) + len(self.lower.points)
 
 
 def teeth(model: BodyModel, o: Observation, rest: F64, posed: F64) -> Teeth | None:
@@ -81,12 +87,12 @@ def teeth(model: BodyModel, o: Observation, rest: F64, posed: F64) -> Teeth | No
     if shown is None:
         away = np.array(AWAY) * mm
         upper, lower = (replace(r, points=r.points + skull @ away, away=away) for r in (upper, lower))
-        return Teeth(upper, lower, None)
+        return Teeth(upper, lower, None, lip_gap(o) < LEAST_GAP)
     upper = replace(upper, points=upper.points + _to_the_photos_edge(o, upper, up, shown) * up)
     jaw, _ = _rigid(rest[a.of_part(anatomy.LOWER_TEETH)], posed[a.of_part(anatomy.LOWER_TEETH)])
     up = jaw[:, 1] * mm
     lower = replace(lower, points=lower.points + _to_the_photos_edge(o, lower, up, shown) * up)
-    return Teeth(upper, lower, shown)
+    return Teeth(upper, lower, shown, False)
 
 
 def _arch(a: anatomy.Anatomy, part: int, rest: F64, posed: F64, seam: F64, mm: float) -> Arch:

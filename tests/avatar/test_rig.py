@@ -13,7 +13,7 @@ from avatar.limbs import Axes
 from avatar.rig import KNEE, Rig, compose, soft_clamp
 from models import motion
 from models.motion import FACE_GROUP, GROUPS, HEAD, JAW, JOINT, LEFT_EYE, NECK, A, Motion
-from models.skinning import F32
+from models.skinning import F32, SparseDirections
 from tests.avatar import synthetic
 
 
@@ -262,6 +262,26 @@ def test_absolute_takes_the_motion_as_it_is(avatar: Avatar) -> None:
     assert rig.state(m, absolute=True).correction[0] == pytest.approx(0)
     m.expression = 0.5 * (avatar.photo.expression + avatar.neutral.expression)
     assert rig.state(m, absolute=True).correction[0] == pytest.approx(0.5, abs=1e-5)
+
+
+def test_teeth_behind_closed_lips_come_into_place_as_the_jaw_opens(avatar: Avatar) -> None:
+    """They are out of the way in the photo's state, wherever the expression has gone."""
+    two = np.ones(2, np.float32)
+    a = replace(
+        avatar,
+        correction=SparseDirections.from_dense(np.repeat(avatar.correction.to_dense(len(avatar.mesh.vertices)), 2, 2)),
+        photo=replace(avatar.photo, correction=two),
+        neutral=replace(avatar.neutral, correction=0 * two),
+    )
+    m = own_expression(a, a.photo.expression.copy())
+    m.pose = a.photo.pose.copy()
+    m.weight[:] = 1
+    np.testing.assert_allclose(Rig(a).state(m, absolute=True).correction, [1, 1], atol=1e-5)
+    m.expression = a.neutral.expression.copy()
+    np.testing.assert_allclose(Rig(a).state(m, absolute=True).correction, [0, 1], atol=1e-5)
+    m.pose[JAW, 0] += 0.1
+    m.expression = a.photo.expression.copy()
+    np.testing.assert_allclose(Rig(a).state(m, absolute=True).correction, [1, 0], atol=1e-5)
 
 
 def test_absolute_silence_is_the_photo(avatar: Avatar) -> None:
