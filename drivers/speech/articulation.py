@@ -2,7 +2,7 @@
 
 The shapes follow the ARKit correspondence of the Oculus visemes in common use, with the jaw in the range of
 conversational speech. How far each parts the lips, beside a wide "a", is what the mouths of four people in films do
-(docs/benchmarks.md): o and u hold them nearly together while the jaw is open, e and k part them wide. Dominance is
+(docs/benchmarks.md): o holds them nearly together while the jaw is open, e and k part them wide. Dominance is
 Cohen and Massaro's (1993, "Modeling coarticulation in synthetic visual speech"): a segment's hold on a part of the
 mouth decays exponentially with distance in time, and a part's shape is the mean of the segments' targets weighted by
 their hold. Lips hold firm for p, f, sh and the rounded vowels; the tongue's consonants let the vowels around them
@@ -33,7 +33,7 @@ _SHAPES: dict[str, dict[str, float]] = {
     "E": {"jawOpen": 0.33, "mouthLowerDown": 0.26, "mouthUpperUp": 0.15, "mouthSmile": 0.14, "mouthStretch": 0.12},
     "I": {"jawOpen": 0.15, "mouthLowerDown": 0.24, "mouthUpperUp": 0.13, "mouthSmile": 0.24, "mouthStretch": 0.16},
     "O": {"jawOpen": 0.22, "mouthClose": 0.19, "mouthFunnel": 0.38, "mouthPucker": 0.42},
-    "U": {"jawOpen": 0.03, "mouthFunnel": 0.06, "mouthPucker": 0.75},
+    "U": {"jawOpen": 0.04, "mouthFunnel": 0.12, "mouthPucker": 0.75},
 }  # fmt: skip
 
 # How far each viseme opens the jaw: what a head learns to hear (0 shut, 1 as wide as speech goes)
