@@ -1,11 +1,13 @@
 """What each viseme does with the mouth, as ARKit coefficients, and how stubbornly it does it.
 
 The shapes follow the ARKit correspondence of the Oculus visemes in common use, with the jaw in the range of
-conversational speech. Dominance is Cohen and Massaro's (1993, "Modeling coarticulation in synthetic visual speech"):
-a segment's hold on a part of the mouth decays exponentially with distance in time, and a part's shape is the mean of
-the segments' targets weighted by their hold. Lips hold firm for p, f, sh and the rounded vowels; the tongue's
-consonants let the vowels around them have the lips. The hard rules are those of JALI (Edwards et al. 2016): bilabials
-shut the lips, labiodentals bring the lower lip to the teeth, sibilants keep the jaw high.
+conversational speech. How far each parts the lips, beside a wide "a", is what the mouths of four people in films do
+(docs/benchmarks.md): o holds them nearly together while the jaw is open, e and k part them wide. Dominance is
+Cohen and Massaro's (1993, "Modeling coarticulation in synthetic visual speech"): a segment's hold on a part of the
+mouth decays exponentially with distance in time, and a part's shape is the mean of the segments' targets weighted by
+their hold. Lips hold firm for p, f, sh and the rounded vowels; the tongue's consonants let the vowels around them
+have the lips. The hard rules are those of JALI (Edwards et al. 2016): bilabials shut the lips, labiodentals bring the
+lower lip to the teeth, sibilants keep the jaw high.
 """
 
 from __future__ import annotations
@@ -19,18 +21,18 @@ from models.motion import ARKIT, FACE_GROUP, GROUP, A
 _SHAPES: dict[str, dict[str, float]] = {
     "sil": {},
     "PP": {"mouthPress": 0.22, "mouthRollLower": 0.18, "mouthRollUpper": 0.14},
-    "FF": {"jawOpen": 0.07, "mouthRollLower": 0.42, "mouthUpperUp": 0.24, "mouthShrugLower": 0.12},
+    "FF": {"jawOpen": 0.07, "mouthRollLower": 0.42, "mouthUpperUp": 0.18, "mouthShrugLower": 0.12},
     "TH": {"jawOpen": 0.13, "mouthLowerDown": 0.22, "mouthUpperUp": 0.14, "tongueOut": 0.22},
     "DD": {"jawOpen": 0.11, "mouthLowerDown": 0.20, "mouthUpperUp": 0.09, "mouthStretch": 0.06},
-    "kk": {"jawOpen": 0.17, "mouthLowerDown": 0.18, "mouthUpperUp": 0.10},
+    "kk": {"jawOpen": 0.25, "mouthLowerDown": 0.18, "mouthUpperUp": 0.10},
     "CH": {"jawOpen": 0.08, "mouthFunnel": 0.48, "mouthPucker": 0.14, "mouthLowerDown": 0.20, "mouthUpperUp": 0.16},
-    "SS": {"jawOpen": 0.05, "mouthLowerDown": 0.28, "mouthUpperUp": 0.13, "mouthStretch": 0.16, "mouthSmile": 0.08},
+    "SS": {"jawOpen": 0.05, "mouthLowerDown": 0.36, "mouthUpperUp": 0.20, "mouthStretch": 0.16, "mouthSmile": 0.08},
     "nn": {"jawOpen": 0.10, "mouthLowerDown": 0.18, "mouthUpperUp": 0.08, "mouthStretch": 0.04},
-    "RR": {"jawOpen": 0.08, "mouthFunnel": 0.30, "mouthPucker": 0.18, "mouthLowerDown": 0.10},
+    "RR": {"jawOpen": 0.08, "mouthFunnel": 0.25, "mouthPucker": 0.18, "mouthLowerDown": 0.10},
     "aa": {"jawOpen": 0.46, "mouthLowerDown": 0.28, "mouthUpperUp": 0.16, "mouthStretch": 0.06},
-    "E": {"jawOpen": 0.28, "mouthLowerDown": 0.26, "mouthUpperUp": 0.15, "mouthSmile": 0.14, "mouthStretch": 0.12},
+    "E": {"jawOpen": 0.33, "mouthLowerDown": 0.26, "mouthUpperUp": 0.15, "mouthSmile": 0.14, "mouthStretch": 0.12},
     "I": {"jawOpen": 0.15, "mouthLowerDown": 0.24, "mouthUpperUp": 0.13, "mouthSmile": 0.24, "mouthStretch": 0.16},
-    "O": {"jawOpen": 0.22, "mouthFunnel": 0.46, "mouthPucker": 0.40, "mouthLowerDown": 0.06},
+    "O": {"jawOpen": 0.22, "mouthClose": 0.19, "mouthFunnel": 0.38, "mouthPucker": 0.42},
     "U": {"jawOpen": 0.04, "mouthFunnel": 0.12, "mouthPucker": 0.75},
 }  # fmt: skip
 

@@ -29,7 +29,7 @@ class Articulation:
 
     visemes: F32  # (n, 15) posteriors, each row sums to 1
     closure: F32  # (n,) probability that the lips are shut by p, b or m
-    jaw: F32  # (n,) 0 shut .. 1 as wide as speech goes
+    jaw: F32 | None = None  # (n,) 0 shut .. 1 as wide as speech goes; scored, not shown (articulation.py)
     aperture: F32 | None = None  # (n,) of the lips, likewise; None: as the visemes have it
     rounding: F32 | None = None  # (n,) 0 spread or slack .. 1 as in "oo"; None: as the visemes have it
 

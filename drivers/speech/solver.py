@@ -27,7 +27,6 @@ SEAL_HOLD = 2  # frames a seal lasts at least, so that a film of 25 pictures a s
 SEAL_APPROACH = (0.7, 0.3)  # how far the lips are shut one and two frames before a seal
 SEAL_RELEASE = (0.6, 0.2)  # and after it
 
-JAW_FULL = 0.46  # jawOpen of a jaw heard wide open
 LOUDNESS_PER_DB = 0.03  # the jaw opens this much wider per dB above the voice's running level
 LOUDNESS_RANGE = (0.72, 1.25)
 LEVEL_START, LEVEL_TIME = -26.0, 2.0  # dB of full scale, s: the running level's beginning and its inertia
@@ -35,8 +34,10 @@ LEVEL_START, LEVEL_TIME = -26.0, 2.0  # dB of full scale, s: the running level's
 FREEDOM = (0.75, 1.3)  # how far heard lip opening and rounding may bend the visemes' shapes
 CERTAIN = 0.2  # of both: what is heard of a small opening counts little
 
+SILENT_SHAPE = 0.1  # of silence's hold counts in the mean of shapes: it shuts the mouth as a whole, little by little
+
 GATE_OPENING, GATE_CLOSING = 0.06, 0.14  # s that the mouth takes to wake and to come to rest
-ACTIVITY = (0.20, 0.50)  # share of the sound that is speech: below the first the mouth is shut, above the second free
+ACTIVITY = (0.20, 0.70)  # share of the sound that is speech: below the first the mouth is shut, above the second free
 
 
 def smoothstep(low: float, high: float, x: float) -> float:
@@ -68,8 +69,8 @@ class Solver:
         faces = []
         for i in range(frames):
             part = slice(i, i + 1 + horizon)
-            shape = (float(heard.jaw[i]), float(lips[i]), float(round_[i]))
-            faces.append(self._frame(visemes[part], closure[part], shape, float(level[i])))
+            bent = (float(lips[i]), float(round_[i]))
+            faces.append(self._frame(visemes[part], closure[part], bent, float(level[i])))
         return np.stack(faces)
 
     def _gated(self, heard: Articulation, voiced: NDArray, frames: int) -> tuple[NDArray, NDArray]:
@@ -84,19 +85,19 @@ class Solver:
         visemes[:, SIL] += 1 - gate
         return visemes, heard.closure * gate
 
-    def _frame(self, visemes: NDArray, closure: NDArray, shape: tuple[float, float, float], level: float) -> F32:
+    def _frame(self, visemes: NDArray, closure: NDArray, bent: tuple[float, float], level: float) -> F32:
         """The first frame of visemes (1 + horizon, 15) and closure (1 + horizon,) -> (52,)
 
-        shape: the jaw that is heard, and by how much the lips open and round more than the visemes say.
+        bent: by how much the lips open and round more than the visemes say.
         """
-        jaw, opening, rounding = shape
+        opening, rounding = bent
         hold = self._dominance(visemes)  # (2, 15)
+        active = smoothstep(*ACTIVITY, 1 - float(hold[art.LIPS, SIL] / hold[art.LIPS].sum()))
+        hold[:, SIL] *= SILENT_SHAPE
         share = hold / hold.sum(1, keepdims=True)
-        active = smoothstep(*ACTIVITY, 1 - float(share[art.LIPS, SIL]))
         face = np.where(art.PART == art.LIPS, share[art.LIPS] @ art.SHAPES, share[art.JAW_PART] @ art.SHAPES)
         voice = 1 - float(visemes[0, SIL])
-        wide = (0.5 * face[A["jawOpen"]] + 0.5 * JAW_FULL * jaw * voice) * self._loudness(level, voice)
-        face[A["jawOpen"]] = self._capped(wide, visemes[0])
+        face[A["jawOpen"]] = self._capped(face[A["jawOpen"]] * self._loudness(level, voice), visemes[0])
         face[art.OPENING] *= opening
         face[art.ROUNDING] *= rounding
         face *= active

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from drivers.speech.articulation import JAW_OPENING
 from drivers.speech.features import FRAME_RATE
 from drivers.speech.head import Articulation
 from drivers.speech.solver import Solver
@@ -15,7 +14,6 @@ from models.motion import GROUP, GROUPS, Motion
 LABEL_SHIFT = 0.010  # s: espeak's phoneme events lie this much after the sound, against pocketsphinx's alignment
 AHEAD = 6  # frames that are anticipated; beyond 120 ms a segment has no hold on the lips any more
 WAKE = 4  # frames that the mouth wakes before the first phoneme
-JAW_SMOOTHING = np.hanning(7)[1:-1] / np.hanning(7)[1:-1].sum()  # over about 100 ms, for a jaw has mass
 
 
 def motions(
@@ -51,8 +49,7 @@ def articulation(phonemes: list[tuple[float, str]], frames: int, shift: float = 
             closure[min(round((start + end) / 2 * FRAME_RATE), frames - 1)] = 1
     share[:, SIL] += np.clip(1 - share.sum(1), 0, None)
     share /= share.sum(1, keepdims=True)
-    jaw = np.convolve(np.pad(share @ np.array(JAW_OPENING, np.float32), 2, "edge"), JAW_SMOOTHING, "valid")
-    return Articulation(share, np.maximum(closure, share[:, PP]), jaw.astype(np.float32))
+    return Articulation(share, np.maximum(closure, share[:, PP]))
 
 
 def levels(samples: NDArray[np.int16], rate: int, frames: int) -> NDArray[np.float32]:

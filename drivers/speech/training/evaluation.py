@@ -95,6 +95,7 @@ class Noting(SpeechDriver):
     def _listen(self, hop: Hop, frames: int, awake: bool) -> Articulation:
         heard = super()._listen(hop, frames, awake)
         keep = slice(max(0, -hop.first), hop.final)
+        assert heard.jaw is not None  # a head hears it
         self.noted.append(Articulation(heard.visemes[keep], heard.closure[keep], heard.jaw[keep]))
         return heard
 
@@ -155,7 +156,7 @@ def scores(clips: list[Heard]) -> dict[str, float]:
     said = np.concatenate([c.labels for c in clips])
     heard = np.concatenate([c.articulation.visemes.argmax(1) for c in clips])
     closure = np.concatenate([c.articulation.closure for c in clips]) > SEAL_ON
-    jaw = np.concatenate([c.articulation.jaw for c in clips])
+    jaw = np.concatenate([j for c in clips if (j := c.articulation.jaw) is not None])
     out = {"seconds": len(said) / FRAME_RATE, **accuracy(heard, said)}
     out["closure frames recall"], out["closure frames precision"] = ratio(closure, said == PP)
     head = [(c.articulation.closure > SEAL_ON, c.labels == PP) for c in clips]

@@ -25,17 +25,17 @@ CURVES = {JAW: JAW_OPENING, APERTURE: LIP_OPENING, ROUNDING: LIP_ROUNDING}  # ou
 
 @dataclass(frozen=True)
 class Shape:
-    """Of a head. The frame's own lookahead is 40 ms at least, so `ahead` may be 2 without any delay."""
+    """Of a head. A frame is handed out 60 ms after it was heard at least, so `ahead` may be 3 without any delay."""
 
     projection: int = 72
     hidden: int = 224
-    past: int = 5
-    ahead: int = 2
+    past: int = 4
+    ahead: int = 3
     dropout: float = 0.3  # of features
     hidden_dropout: float = 0.1
 
 
-SHAPES = {"mel": Shape(projection=48, hidden=192, past=10, dropout=0.0)}  # by encoder; others as Shape()
+SHAPES = {"mel": Shape(projection=48, hidden=192, past=10, ahead=2, dropout=0.0)}  # by encoder; others as Shape()
 
 
 class Net(nn.Module):
