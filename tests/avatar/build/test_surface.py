@@ -248,7 +248,7 @@ def test_a_jaw_takes_its_colours_clear_of_the_collar(person: Person) -> None:
     away = cv2.distanceTransform((~cloth).astype(np.uint8), cv2.DIST_L2, 5)
     well_inside = cv2.distanceTransform((person.o.alpha > 0.5).astype(np.uint8), cv2.DIST_L2, 5) > 3 * grain.EDGE
     y, x = np.nonzero((away > 0) & (away < 2) & well_inside)
-    pixels = np.stack([x, y], 1) + 0.5
+    pixels = (np.stack([x, y], 1) + 0.5).astype(np.float64)
     assert len(pixels) > 50 and (grain.inwards(person.o, pixels) == pixels).mean() > 0.9
     there = np.floor(grain.inwards(person.o, pixels, cloth)).astype(int)
     assert np.median(away[there[:, 1], there[:, 0]]) > 0.8 * grain.EDGE * observe.unit(person.o)
