@@ -59,14 +59,14 @@ def inpaint_background(rgb: NDArray, alpha: NDArray, reach: float | None = None)
     image: NDArray = rgb.astype(np.float32) / (255 if rgb.dtype == np.uint8 else 1)
     longest = max(alpha.shape)
     reach = longest * REACH if reach is None else reach
-    away = distance_transform_edt(alpha < TOUCHED)  # px from what the matte touches
+    away, nearest = distance_transform_edt(alpha < TOUCHED, return_indices=True)  # px from what the matte touches
     hole = away <= reach
     if not hole.any():
         return image
     if hole.all():  # nothing is known of the background
         return np.broadcast_to(np.median(image.reshape(-1, 3), 0), image.shape).astype(np.float32)
     known = (~hole).astype(np.float32)
-    stained = _stained(alpha, reach)
+    stained = _stained(alpha, nearest, reach)
     clean = away > stained
     depth = distance_transform_edt(~clean).astype(np.float32)[..., None]
     rim = push_pull(image, clean.astype(np.float32))
@@ -79,12 +79,12 @@ def inpaint_background(rgb: NDArray, alpha: NDArray, reach: float | None = None)
     return np.where(hole[..., None], fill.clip(0, 1), image).astype(np.float32)
 
 
-def _stained(alpha: NDArray, reach: float) -> F32:
-    """(H, W) px around the matte in which the picture may hold something of the person, at most KEPT of `reach`."""
-    touched = alpha >= TOUCHED
+def _stained(alpha: NDArray, nearest: NDArray, reach: float) -> F32:
+    """(H, W) px around the matte in which the picture may hold something of the person, at most KEPT of `reach`;
+    nearest (2, H, W): row and column of the nearest pixel that the matte touches."""
     softness = distance_transform_edt(alpha < SOLID).astype(np.float32)  # of the outline, at its outer end
-    y, x = distance_transform_edt(~touched, return_distances=False, return_indices=True)
-    stained = (2 * STAINED + WISPS * (softness[y, x] - CRISP)).clip(2 * STAINED, max(KEPT * reach, 2 * STAINED))
+    at_end = softness[nearest[0], nearest[1]]
+    stained = (2 * STAINED + WISPS * (at_end - CRISP)).clip(2 * STAINED, max(KEPT * reach, 2 * STAINED))
     return np.asarray(cv2.blur(stained, (2 * round(STAINED) + 1,) * 2), np.float32)
 
 

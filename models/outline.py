@@ -11,7 +11,21 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from models.person import Person
+from models.person import (
+    LEFT_ANKLE,
+    LEFT_ELBOW,
+    LEFT_HIP,
+    LEFT_KNEE,
+    LEFT_SHOULDER,
+    LEFT_WRIST,
+    RIGHT_ANKLE,
+    RIGHT_ELBOW,
+    RIGHT_HIP,
+    RIGHT_KNEE,
+    RIGHT_SHOULDER,
+    RIGHT_WRIST,
+    Person,
+)
 from models.person_mask import PersonMask, disc, draw_hands
 from models.trimap import colour_vote, hair_zone
 
@@ -22,6 +36,7 @@ Region = NDArray[np.bool_]  # (H, W)
 # Lengths are in face heights.
 REGION = 0.02  # radius of the least place in which two looks differ in more than their outlines
 DIFFERENT = 0.5  # of alpha
+OFF, BLUR = 0.3, 0.03  # of alpha; and how far around pixels that are so far off the coarse look may count
 AROUND, SOFT = 0.1, 0.015  # how far the coarse look counts around a region of its own, and how softly it ends
 DEEP = 0.05  # depth inside the coarse outline from which a sure mask is the person,
 DOUBT = 0.3  # beside the head only where the fine look gives at least this: it sees strange things behind hair better
@@ -32,8 +47,12 @@ SURE, EXPECTED = 0.9, 0.2  # the coarse look's mean probability in a region: the
 AT_HEAD = 0.3  # share of a region that lies in the hair's zone; there colours vote, 1 the person's, 0 the background's:
 OTHER_COLOURS = 0.35  # what the fine look alone has is not the person's under this
 LIKELY, OWN_COLOURS = 0.8, 0.75  # what the coarse look alone has is the person's from this probability and this vote
-LIMBS = ((11, 12), (11, 23), (12, 24), (23, 24), (11, 24), (12, 23), (11, 13), (13, 15), (12, 14), (14, 16),
-         (23, 25), (25, 27), (24, 26), (26, 28))  # pairs of body keypoints, the trunk's diagonals too  # fmt: skip
+LIMBS = (
+    (LEFT_SHOULDER, RIGHT_SHOULDER), (LEFT_HIP, RIGHT_HIP), (LEFT_SHOULDER, RIGHT_HIP), (RIGHT_SHOULDER, LEFT_HIP),
+    (LEFT_SHOULDER, LEFT_HIP), (LEFT_SHOULDER, LEFT_ELBOW), (LEFT_ELBOW, LEFT_WRIST),
+    (RIGHT_SHOULDER, RIGHT_HIP), (RIGHT_SHOULDER, RIGHT_ELBOW), (RIGHT_ELBOW, RIGHT_WRIST),
+    (LEFT_HIP, LEFT_KNEE), (LEFT_KNEE, LEFT_ANKLE), (RIGHT_HIP, RIGHT_KNEE), (RIGHT_KNEE, RIGHT_ANKLE),
+)  # fmt: skip
 
 
 def combined(rgb: U8, person: Person, mask: PersonMask, coarse: F32, fine: F32) -> F32:
@@ -46,7 +65,7 @@ def combined(rgb: U8, person: Person, mask: PersonMask, coarse: F32, fine: F32) 
     asked = np.logical_or.reduce([*surplus, *gain, np.zeros_like(hair)])
     vote = colour_vote(rgb, agreed.astype(np.float32), asked, size)
     own = _kept(surplus, vote, mask, bones, hair) | _dropped(gain, vote, mask, bones, hair)
-    near = cv2.dilate((np.abs(coarse - fine) > 0.3).astype(np.uint8), disc(0.03 * size))
+    near = cv2.dilate((np.abs(coarse - fine) > OFF).astype(np.uint8), disc(BLUR * size))
     weight = (cv2.dilate(own, disc(AROUND * size)) * near).astype(np.float32)
     weight = np.maximum(cv2.GaussianBlur(weight, (0, 0), max(SOFT * size, 1.0)), own)
     alpha = fine + weight * (coarse - fine)

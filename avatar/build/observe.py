@@ -16,14 +16,22 @@ from avatar.build.photo import Photo, Refused
 from avatar.render.contract import Camera
 from models import matting, tracking
 from models.crop import to_width
-from models.person import LEFT_HIP, LEFT_SHOULDER, RIGHT_HIP, RIGHT_SHOULDER
+from models.person import (
+    LEFT_ANKLE,
+    LEFT_HIP,
+    LEFT_KNEE,
+    LEFT_SHOULDER,
+    RIGHT_ANKLE,
+    RIGHT_HIP,
+    RIGHT_KNEE,
+    RIGHT_SHOULDER,
+)
 
 PERSON_AREA = 280_000  # px of the person's box at the working resolution
 LONG_SIDE = 1024  # px
 FACE_UNIT = 140.0  # px: lengths in px are for a face this wide and grow with it
 VIEW_HEIGHT = 3.4  # default framing of heads and busts, in face heights
 VIEW_FACE = 0.42  # where the face's centre lies in it, from the top
-_KNEES, _ANKLES = (25, 26), (27, 28)
 
 
 @dataclass(frozen=True)
@@ -152,7 +160,8 @@ def framing_of(person: tracking.Person, shape: tuple[int, ...]) -> str:
         return "head"
     if not seen((LEFT_HIP, RIGHT_HIP)):
         return "bust"
-    return "full" if seen(_KNEES) and any(body.visible(p, shape) for p in _ANKLES) else "half"
+    feet = any(body.visible(ankle, shape) for ankle in (LEFT_ANKLE, RIGHT_ANKLE))
+    return "full" if feet and seen((LEFT_KNEE, RIGHT_KNEE)) else "half"
 
 
 def view_of(framing: str, person: tracking.Person, alpha: NDArray) -> tuple[float, float, float, float]:
