@@ -162,6 +162,19 @@ def count_frames(path: Path) -> int:
         raise ValueError(f"{path}: its picture cannot be decoded ({e})") from e
 
 
+def sound_begins(path: Path) -> float:
+    """The time of a film's first sample on the clock of its frames (`read_frames`), s; 0 where it does not say.
+
+    Raises ValueError where the file has no sound.
+    """
+    try:
+        with av.open(str(path)) as container:
+            first = next(container.decode(audio=0))
+            return float(first.time or 0)
+    except (av.FFmpegError, IndexError, StopIteration) as e:
+        raise ValueError(f"{path}: its sound cannot be decoded ({e})") from e
+
+
 def probe(path: Path) -> tuple[bool, bool, Fraction, int]:
     """(has moving picture, has sound, frame rate, frames as the container says). Raises ValueError for neither."""
     if path.is_file() and not path.stat().st_size:

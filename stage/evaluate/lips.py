@@ -58,14 +58,15 @@ class LipGap:
 
 
 def openings(video: Path, opening: Callable[[NDArray[np.uint8]], float | None]) -> tuple[F64, F64]:
-    """(times, openings) of the tracked mouth of a film, frames without a face left out."""
-    from stage.film import read_frames
+    """(times, openings) of the tracked mouth of a film, frames without a face left out; times in s from the first
+    sample of its sound."""
+    from stage.film import read_frames, sound_begins
 
     seen = [(t, o) for t, rgb in read_frames(video) if (o := opening(rgb)) is not None]
     if len(seen) < 10:
         raise ValueError(f"{video}: a face in {len(seen)} frames only")
     times, values = np.array(seen).T
-    return times - times[0], values
+    return times - sound_begins(video), values
 
 
 def correlation(times: F64, seen: F64, track_times: F64, track: F64, lag: float) -> float:

@@ -209,10 +209,11 @@ def films(bench: Bench) -> Figures:
             samples = load(film, RATE)
             times, seen = lips.openings(film, meter.mouth_opening)
             shown = aperture(_faces(samples, bench.ear))
-            energy = baselines.energy_opening(Utterance(film.stem, samples, np.zeros(0)))
+            sound = Utterance(film.stem, samples, np.zeros(0))
+            loud = baselines.energy_opening(sound), baselines.energy_opening(sound, foreseen=True)
             f = {}
             for lag in SPEECH["lags"]:
-                for name, track in (("", shown), ("energy ", energy)):
+                for name, track in zip(("", "energy ", "energy, peak foreseen, "), (shown, *loud)):
                     at = np.arange(len(track)) / FRAME_RATE
                     f[f"{name}r at {lag * 1000:.0f} ms"] = lips.correlation(times, seen, at, track, lag)
             at = np.arange(len(shown)) / FRAME_RATE

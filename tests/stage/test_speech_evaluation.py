@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
@@ -51,6 +53,33 @@ def test_energy_only_knows_loudness_alone() -> None:
     visemes, opening = baselines.energy_only(u), baselines.energy_opening(u)
     assert (visemes[15:35] == AA).all() and (visemes[40:] == SIL).all() and PP not in visemes
     assert opening[20] > 0.9 and opening[45] == 0
+
+
+def test_a_foreseen_peak_keeps_the_noise_before_a_word_shut() -> None:
+    sound = 0.01 * np.random.default_rng(0).standard_normal(RATE).astype(np.float32)
+    sound[8000:12000] += 0.3 * np.sin(np.arange(4000, dtype=np.float32))
+    u = Utterance("late", sound, np.zeros(50, np.int64))
+    assert baselines.energy_opening(u)[2:20].min() > 0.7
+    assert baselines.energy_opening(u, foreseen=True)[2:20].max() < 0.2
+
+
+def test_mouths_in_films_are_timed_from_their_sound(tmp_path: Path) -> None:
+    path = tmp_path / "late.mp4"
+    with av.open(str(path), "w") as film:
+        sound, picture = film.add_stream("aac", 16000), film.add_stream("mpeg4", 25)
+        picture.width = picture.height = 64
+        picture.time_base = Fraction(1, 1000)
+        for k in range(20):
+            frame = av.VideoFrame.from_ndarray(np.full((64, 64, 3), 10 * k, np.uint8))
+            frame.pts, frame.time_base = 40 * k + 200, Fraction(1, 1000)
+            film.mux(picture.encode(frame))
+        film.mux(picture.encode(None))
+        samples = av.AudioFrame.from_ndarray(np.zeros((1, 16000), np.float32), "fltp", "mono")
+        samples.rate = 16000
+        film.mux(sound.encode(samples))
+        film.mux(sound.encode(None))
+    times, values = lips.openings(path, lambda rgb: float(rgb.mean()))
+    assert times[0] == pytest.approx(0.2, abs=0.03) and len(values) == 20
 
 
 def test_latency_counts_hop_lookahead_and_the_time_it_took(monkeypatch: pytest.MonkeyPatch) -> None:

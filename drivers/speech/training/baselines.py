@@ -16,11 +16,11 @@ OPEN_SPAN = 25.0  # dB from shut to wide
 PHONES = ("SIL", "P", "F", "TH", "D", "K", "SH", "S", "N", "R", "AA", "EH", "IY", "OW", "UW")
 
 
-def loudness(u: Utterance) -> NDArray:
-    """(n,) dB below the running peak of each frame."""
+def loudness(u: Utterance, foreseen: bool = False) -> NDArray:
+    """(n,) dB of each frame below the peak so far, or below the whole clip's where that is foreseen."""
     n = len(u.samples) // FRAME
     level = 10 * np.log10(np.mean(u.samples[: n * FRAME].reshape(n, FRAME) ** 2, 1) + 1e-9)
-    return level - np.maximum.accumulate(level)
+    return level - (level.max() if foreseen else np.maximum.accumulate(level))
 
 
 def energy_only(u: Utterance) -> NDArray:
@@ -29,9 +29,10 @@ def energy_only(u: Utterance) -> NDArray:
     return np.where(level < SHUT_BELOW, SIL, np.where(level < OPEN_ABOVE, VISEME["DD"], VISEME["aa"]))
 
 
-def energy_opening(u: Utterance) -> NDArray:
-    """(n,) 0..1: the same mouth without steps, smoothed over 60 ms."""
-    opening = np.clip(loudness(u) / OPEN_SPAN + 1, 0, 1)
+def energy_opening(u: Utterance, foreseen: bool = False) -> NDArray:
+    """(n,) 0..1: the same mouth without steps, smoothed over 60 ms. With the peak foreseen it does not take the noise
+    before the first word for a voice."""
+    opening = np.clip(loudness(u, foreseen) / OPEN_SPAN + 1, 0, 1)
     return np.convolve(opening, np.ones(3) / 3, mode="same")
 
 
