@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import os
 from collections.abc import Iterator
 from fractions import Fraction
@@ -18,6 +19,9 @@ from stage.sound import finite
 
 U8 = NDArray[np.uint8]
 SOUND_RATE = 48_000  # Hz
+PIECE = 1024  # samples that an encoder is given at a time
+TICK = Fraction(1, 90_000)  # s, of the frames' times
+LEAST_STEP = 1e-3  # s between frames
 VIDEO_CODECS = {".mp4": "libx264", ".mov": "libx264", ".mkv": "libx264", ".webm": "libvpx-vp9"}
 ALPHA_CODECS = {
     ".mp4": ("png", "rgba"),
@@ -31,11 +35,19 @@ class FilmWriter:
     """Writes `path` through a temporary file beside it; the name appears only when the film is whole.
 
     Frames are I420 planes stacked as (height * 3 / 2, width) uint8, or with alpha=True straight RGBA (height, width, 4)
-    uint8, kept losslessly as PNG (mp4, mov, mkv) or as VP9 (webm). Raises ValueError for another suffix.
+    uint8, kept losslessly as PNG (mp4, mov, mkv) or as VP9 (webm). The sound begins `delay` s after the first frame;
+    before it (negative) its beginning is left out. Raises ValueError for another suffix.
     """
 
     def __init__(
-        self, path: Path, width: int, height: int, fps: Fraction, sound: Path | bytes | None = None, alpha: bool = False
+        self,
+        path: Path,
+        width: int,
+        height: int,
+        fps: Fraction,
+        sound: Path | bytes | None = None,
+        alpha: bool = False,
+        delay: float = 0.0,
     ) -> None:
         path = Path(path)
         if path.suffix.lower() not in VIDEO_CODECS:
@@ -46,8 +58,8 @@ class FilmWriter:
         self._temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
         self._container: Any = av.open(str(self._temporary), "w")
         self._video = self._add_video(path.suffix.lower(), width, height, fps)
-        self._sound = _SoundCopy(self._container, sound) if sound else None
-        self._step = 1 / fps
+        self._sound = _SoundCopy(self._container, sound, delay) if sound else None
+        self._step, self._end = 1 / fps, 0.0
 
     def _add_video(self, suffix: str, width: int, height: int, fps: Fraction) -> Any:
         codec, pixels = ALPHA_CODECS[suffix] if self._alpha else (VIDEO_CODECS[suffix], "yuv420p")
@@ -56,21 +68,24 @@ class FilmWriter:
             options = {"crf": "24", "b": "0", "deadline": "realtime", "cpu-used": "6"}
         stream = self._container.add_stream(codec, rate=fps, options=options)
         stream.width, stream.height, stream.pix_fmt = width, height, pixels
+        stream.codec_context.time_base = TICK
         stream.codec_context.thread_count = 2
         if codec == "libx264":
             stream.codec_context.colorspace, stream.codec_context.color_range = 5, 1  # BT.601, limited: what I420 holds
         return stream
 
-    def write(self, frame: U8) -> None:
-        """Append one frame and the sound that goes with it."""
+    def write(self, frame: U8, time: float | None = None) -> None:
+        """Append one frame and the sound that goes with it; time: s from the first frame's, later than the last one's
+        (None: evenly spaced)."""
         picture = av.VideoFrame.from_ndarray(frame, format="rgba" if self._alpha else "yuv420p")
         if self._alpha and self._video.pix_fmt != "rgba":
             picture = picture.reformat(format=self._video.pix_fmt)
-        picture.pts, picture.time_base = self._frames, self._step
-        self._frames += 1
+        time = float(self._frames * self._step) if time is None else time
+        picture.pts, picture.time_base = round(time / TICK), TICK
+        self._frames, self._end = self._frames + 1, time + float(self._step)
         self._container.mux(self._video.encode(picture))
         if self._sound:
-            self._sound.advance(float(self._frames * self._step))
+            self._sound.advance(self._end)
 
     def __enter__(self) -> FilmWriter:
         return self
@@ -82,7 +97,7 @@ class FilmWriter:
             if kind is None:
                 self._container.mux(self._video.encode(None))
                 if self._sound:
-                    self._sound.finish(float(self._frames * self._step))
+                    self._sound.finish(self._end)
             self._container.close()
             if kind is None:
                 os.replace(self._temporary, self.path)
@@ -93,8 +108,8 @@ class FilmWriter:
 class _SoundCopy:
     """The first sound track of a file, resampled and encoded alongside the picture."""
 
-    def __init__(self, container: Any, source: Path | bytes) -> None:
-        self._container, self._source = container, _decode_sound(source)
+    def __init__(self, container: Any, source: Path | bytes, delay: float) -> None:
+        self._container, self._source = container, _pieces(_decode_sound(source), round(delay * SOUND_RATE))
         codec = "libopus" if "webm" in container.format.name else "aac"
         self._stream = container.add_stream(codec, rate=SOUND_RATE)
         self._stream.layout = "stereo"
@@ -116,12 +131,12 @@ class _SoundCopy:
 
 
 def _decode_sound(source: Path | bytes) -> Iterator[Any]:
-    """Audio frames of 1024 samples, float planar stereo at SOUND_RATE; none when the file has no sound."""
+    """Audio frames, float planar stereo at SOUND_RATE; none when the file has no sound."""
     opened: Any = io.BytesIO(source) if isinstance(source, bytes) else str(source)
     with av.open(opened) as container:
         if not container.streams.audio:
             return
-        resampler = av.AudioResampler("fltp", "stereo", SOUND_RATE, frame_size=1024)
+        resampler = av.AudioResampler("fltp", "stereo", SOUND_RATE)
         for packet in container.demux(container.streams.audio[0]):
             try:
                 frames = packet.decode()
@@ -132,20 +147,43 @@ def _decode_sound(source: Path | bytes) -> Iterator[Any]:
         yield from resampler.resample(None)
 
 
+def _pieces(sound: Iterator[Any], delay: int) -> Iterator[Any]:
+    """The same in frames of PIECE samples, `delay` samples later; where that is negative, without its beginning."""
+    fifo = av.AudioFifo()
+    if delay > 0:
+        silence = av.AudioFrame.from_ndarray(np.zeros((2, delay), np.float32), "fltp", "stereo")
+        silence.sample_rate = SOUND_RATE
+        fifo.write(silence)
+    missing = max(-delay, 0)
+    for frame in sound:
+        frame.pts = None
+        fifo.write(frame)
+        if missing:
+            left_out = fifo.read(min(missing, fifo.samples))
+            missing -= left_out.samples if left_out else 0
+        yield from fifo.read_many(PIECE)
+    rest = fifo.read(partial=True)
+    if rest:
+        yield rest
+
+
 def read_frames(path: Path) -> Iterator[tuple[float, U8]]:
     """(seconds, RGB (H, W, 3)) of each frame of a video, rotated as its display matrix says.
 
-    Raises ValueError where the file has no picture that can be decoded.
+    Times rise: one that stands still or runs back is taken to be LEAST_STEP after the last. Raises ValueError
+    where the file has no picture that can be decoded.
     """
     try:
         with av.open(str(path)) as container:
             stream = container.streams.video[0]
             stream.thread_type = "AUTO"
             rate = float(stream.average_rate or 25)
+            last = -math.inf
             for k, frame in enumerate(container.decode(stream)):
                 rgb = frame.to_ndarray(format="rgb24")
                 turns = round(frame.rotation / 90)  # counterclockwise
-                yield (frame.time if frame.time is not None else k / rate), np.ascontiguousarray(np.rot90(rgb, turns))
+                last = max(frame.time if frame.time is not None else k / rate, last + LEAST_STEP)
+                yield last, np.ascontiguousarray(np.rot90(rgb, turns))
     except (av.FFmpegError, IndexError) as e:
         raise ValueError(f"{path}: its picture cannot be decoded ({e})") from e
 
@@ -163,16 +201,16 @@ def count_frames(path: Path) -> int:
 
 
 def sound_begins(path: Path) -> float:
-    """The time of a film's first sample on the clock of its frames (`read_frames`), s; 0 where it does not say.
+    """When a film's sound begins on the clock of its frames (`read_frames`), s; 0 where the file does not say.
 
-    Raises ValueError where the file has no sound.
+    Raises ValueError where it cannot be read or has no sound.
     """
     try:
         with av.open(str(path)) as container:
-            first = next(container.decode(audio=0))
-            return float(first.time or 0)
-    except (av.FFmpegError, IndexError, StopIteration) as e:
-        raise ValueError(f"{path}: its sound cannot be decoded ({e})") from e
+            stream = container.streams.audio[0]
+            return float((stream.start_time or 0) * (stream.time_base or 0))
+    except (av.FFmpegError, IndexError) as e:
+        raise ValueError(f"{path}: its sound cannot be found ({e})") from e
 
 
 def probe(path: Path) -> tuple[bool, bool, Fraction, int]:

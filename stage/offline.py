@@ -82,6 +82,7 @@ class _Drive:
     sound: Path | bytes | None
     fps: Fraction | None = None  # of a video
     size: tuple[int, int] | None = None  # of a video
+    delay: float = 0.0  # s from a video's first frame to its sound
     voice: tuple[tuple[float, NDArray[np.float32]], ...] = ()  # s, (n,) at 16 kHz, whose accents move the body
     moods: tuple[tuple[float, Mood | None], ...] = ()  # s, what a text's sentences ask for
 
@@ -97,7 +98,8 @@ def render(
 
     drive is a sound (speech), a video (tracked), a motion npz, a Live Link Face csv, a text or a gesture; its sound, if
     any, is muxed in.
-    With options.reenact the video shows the photo's person through the photo's camera, and frame k overlays frame k.
+    With options.reenact the video shows the photo's person through the photo's camera, and frame k overlays frame k, at
+    its time. Frames count by their time stamps, however unevenly a camera took them.
     Raises ValueError (AvatarError, AudioError, ...) naming the file and what is wrong; no half-written film stays.
     """
     from avatar import asset
@@ -112,9 +114,10 @@ def render(
     fps = _rate(source, options)
     frames = len(source.track) if options.reenact else max(1, math.ceil(round(source.seconds * fps, 3)))
     performer = _performer(avatar, source, width, height, options)
-    with film.FilmWriter(out, width, height, fps, source.sound, options.background == "alpha") as writer:
+    alpha = options.background == "alpha"
+    with film.FilmWriter(out, width, height, fps, source.sound, alpha, source.delay) as writer:
         for k, picture in enumerate(_pictures(performer, source, frames, fps, options)):
-            writer.write(picture)
+            writer.write(picture, float(source.track.time[k]) if options.reenact else None)
             progress(LISTENING + (1 - LISTENING) * (k + 1) / frames)
     return Result(frames, float(fps), width, height, time.perf_counter() - started)
 
@@ -257,18 +260,20 @@ def _read_video(
 ) -> _Drive:
     motion_of = _reenacted(avatar) if options.reenact else _tracked()
     motions: list[Motion] = []
-    size = None
-    for k, (_, rgb) in enumerate(film.read_frames(path)):
-        size = size or (rgb.shape[1] // 2 * 2, rgb.shape[0] // 2 * 2)
-        # Frames are shown at a constant rate, so that is also their time.
-        motions.append(motion_of(rgb, float(k / fps)))
+    size, first = None, 0.0
+    for k, (seconds, rgb) in enumerate(film.read_frames(path)):
+        if size is None:
+            size, first = (rgb.shape[1] // 2 * 2, rgb.shape[0] // 2 * 2), seconds
+        motions.append(motion_of(rgb, seconds - first))
         progress(min(1.0, (k + 1) / max(frames, k + 1)))
     if not motions:
         raise ValueError(f"{path}: holds no frame that can be decoded")
     if not any(m.weight.any() for m in motions):
         raise ValueError(f"{path}: no face was found in any frame, so there is nothing to drive the avatar with")
     size = size if options.reenact else None
-    return _Drive(MotionTrack.of(motions), len(motions) / float(fps), path if sounding else None, fps, size)
+    end = motions[-1].time + 1 / float(fps)
+    delay = film.sound_begins(path) - first if sounding else 0.0
+    return _Drive(MotionTrack.of(motions), end, path if sounding else None, fps, size, delay)
 
 
 def _tracked() -> Callable[[film.U8, float], Motion]:

@@ -114,7 +114,7 @@ class _Performance:
         self.moments: list[_Moment] = []
         self._avatar, self._rig, self._raster = avatar, Rig(avatar), Rasterizer(avatar)
         self._tracker, self._convert, self._meter = Tracker(video=True), FaceToMotion(), Meter()
-        self._last, self._film, self._penetration = -1.0, film, Penetration(avatar)
+        self._film, self._penetration = film, Penetration(avatar)
         rest = self._draw(avatar.photo)
         self.rest: Face | None = self._meter.face(self._draw(avatar.neutral))
         self.rest_driver: Face | None = None
@@ -134,7 +134,6 @@ class _Performance:
     def frame(self, rgb: U8, seconds: float, wanted: bool) -> None:
         from models import identity
 
-        self._last = seconds = max(seconds, self._last + 1e-3)  # containers' times may stand still
         face = next((p.face for p in self._tracker.track(rgb, seconds) if p.face is not None), None)
         if face is None:
             return
@@ -143,7 +142,7 @@ class _Performance:
             return
         state = self._rig.state(motion)
         drawn = self._draw(state)
-        self._film.add((rgb, "driver"), (drawn, "avatar"))
+        self._film.add((rgb, "driver"), (drawn, "avatar"), time=seconds)
         seen = self._meter.face(rgb) if wanted else None
         if seen is None:
             return

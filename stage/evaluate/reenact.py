@@ -72,10 +72,10 @@ def evaluate(video: Path, options: Options, progress: Callable[[float], None]) -
     wanted = set(np.linspace(1, count - 1, min(options.frames, count - 1)).round().astype(int).tolist())
     with sheets.Film(options.film, probe(video)[2], REENACT["film_height"], video) as film:
         run: _Run | None = None
-        for k, (_, rgb) in enumerate(read_frames(video)):
+        for k, (seconds, rgb) in enumerate(read_frames(video)):
             if run is None:
                 run = _Run(rgb, options, film)
-            run.frame(k, rgb, k in wanted)
+            run.frame(k, seconds, rgb, k in wanted)
             progress(min((k + 1) / count, 1.0))
     assert run is not None
     if not run.rows:
@@ -132,16 +132,16 @@ class _Run:
         self._drawers = {AVATAR: Drawer(avatar), SAMPLED: Drawer(baselines.sampled(avatar, photo.foreground))}
         self._still = self.meter.mouth_opening(photo.picture)
 
-    def frame(self, k: int, rgb: U8, compared: bool) -> None:
+    def frame(self, k: int, seconds: float, rgb: U8, compared: bool) -> None:
         if not compared and self._film.path is None:
-            self._retracker.follow(rgb, k / 25)
+            self._retracker.follow(rgb, seconds)
             return
-        motion = self._retracker.motion(rgb, k / 25)
+        motion = self._retracker.motion(rgb, seconds)
         if compared and motion.weight.any():
             motion = self._compare(k, rgb, motion)
         H, W = rgb.shape[:2]
         drawn = self._drawers[AVATAR].draw(motion, W, H, over=self._drawers[AVATAR].avatar.background)
-        self._film.add((rgb, "true"), (drawn, "avatar"))
+        self._film.add((rgb, "true"), (drawn, "avatar"), time=seconds)
 
     def _compare(self, k: int, rgb: U8, motion: Motion) -> Motion:
         """Add a row; the motion that was judged."""

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from stage.evaluate.metrics import U8
-from stage.film import FilmWriter
+from stage.film import FilmWriter, probe, sound_begins
 
 TILE = 300  # px high
 
@@ -60,16 +60,22 @@ class Film:
         self.path, self._fps, self._height, self._sound = path, fps, height, sound
         self._writer: FilmWriter | None = None
 
-    def add(self, *pictures: tuple[U8, str]) -> None:
-        """Pictures (h, w, 3) with their labels; those of the first frame set the film's size, others are fitted in."""
+    def add(self, *pictures: tuple[U8, str], time: float | None = None) -> None:
+        """Pictures (h, w, 3) with their labels; those of the first frame set the film's size, others are fitted in.
+
+        time: s of the frame in the film it comes from; None: evenly spaced.
+        """
         if self.path is None:
             return
         strip = np.hstack([tile(p, text, self._height) for p, text in pictures])
         if self._writer is None:
             size = (strip.shape[1] // 2 * 2, self._height // 2 * 2)
             self._size = size
-            self._writer = FilmWriter(self.path, *size, self._fps, self._sound)
-        self._writer.write(np.asarray(cv2.cvtColor(_fitted(strip, *self._size), cv2.COLOR_RGB2YUV_I420), np.uint8))
+            self._first = time or 0.0
+            delay = sound_begins(self._sound) - self._first if self._sound and probe(self._sound)[1] else 0.0
+            self._writer = FilmWriter(self.path, *size, self._fps, self._sound, delay=delay)
+        planes = np.asarray(cv2.cvtColor(_fitted(strip, *self._size), cv2.COLOR_RGB2YUV_I420), np.uint8)
+        self._writer.write(planes, None if time is None else time - self._first)
 
     def __enter__(self) -> Film:
         return self

@@ -103,3 +103,38 @@ def test_frames_come_with_their_time_and_shape(tmp_path: Path) -> None:
     frames = list(film.read_frames(out))
     assert [rgb.shape for _, rgb in frames] == [(32, 64, 3)] * 3
     assert [time for time, _ in frames] == pytest.approx([0, 0.04, 0.08])
+
+
+@pytest.mark.parametrize("delay", [0.3, -0.3])
+def test_the_sound_begins_where_it_is_told_to(tmp_path: Path, delay: float) -> None:
+    out, click = tmp_path / "film.mp4", np.zeros(16_000, np.int16)
+    click[8000:8800] = 20_000 * np.sin(np.arange(800))  # .5 s into the sound
+    write_wav(tmp_path / "click.wav", click, 16_000)
+    with film.FilmWriter(out, 64, 64, Fraction(25), tmp_path / "click.wav", delay=delay) as writer:
+        for _ in range(40):
+            writer.write(grey(90))
+    with av.open(str(out)) as container:
+        frames = list(container.decode(audio=0))
+    heard = np.concatenate([f.to_ndarray()[0] for f in frames])
+    began = np.flatnonzero(np.abs(heard) > 0.1)[0] / film.SOUND_RATE + float(frames[0].time or 0)
+    assert began == pytest.approx(0.5 + delay, abs=0.03)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv", ".webm"])
+def test_frames_keep_the_uneven_times_they_are_given(tmp_path: Path, suffix: str) -> None:
+    out, times = tmp_path / f"film{suffix}", [0.0, 0.05, 0.2, 0.23, 0.6]
+    with film.FilmWriter(out, 64, 64, Fraction(25)) as writer:
+        for k, time in enumerate(times):
+            writer.write(grey(40 + 20 * k), time)
+    read = list(film.read_frames(out))
+    assert [t for t, _ in read] == pytest.approx(times, abs=0.002)
+
+
+def test_times_of_frames_rise_even_where_a_container_says_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "film.mp4"
+    with film.FilmWriter(out, 64, 64, Fraction(25)) as writer:
+        for _ in range(4):
+            writer.write(grey(100))
+    monkeypatch.setattr(av.VideoFrame, "time", property(lambda frame: 0.5), raising=False)
+    times = [t for t, _ in film.read_frames(out)]
+    assert times[0] == 0.5 and np.diff(times).min() > 0
