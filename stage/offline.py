@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 Progress = Callable[[float], None]
 
 FPS = Fraction(30)
+MAX_PACE = 60.0  # frames a second of a film that another drives, unless more are asked for
+UNEVEN = 0.05  # of the pace
 SHORT_SIDE = 512  # pixels, where no size is asked for
 LISTENING = 0.3  # share of the progress that the driving file takes before drawing starts
 
@@ -271,9 +273,20 @@ def _read_video(
     if not any(m.weight.any() for m in motions):
         raise ValueError(f"{path}: no face was found in any frame, so there is nothing to drive the avatar with")
     size = size if options.reenact else None
+    track = MotionTrack.of(motions)
+    fps = _pace(track.time, fps)
     end = motions[-1].time + 1 / float(fps)
     delay = film.sound_begins(path) - first if sounding else 0.0
-    return _Drive(MotionTrack.of(motions), end, path if sounding else None, fps, size, delay)
+    return _Drive(track, end, path if sounding else None, fps, size, delay)
+
+
+def _pace(times: NDArray[np.float64], told: Fraction) -> Fraction:
+    """Frames a second: as told by the container, unless most frames of the film follow each other at another pace, as
+    in recordings of uneven cameras and browsers."""
+    if len(times) < 2:
+        return told
+    usual = float(np.clip(1 / np.median(np.diff(times)), 1, MAX_PACE))
+    return told if abs(usual / float(told) - 1) < UNEVEN else Fraction(round(usual))
 
 
 def _tracked() -> Callable[[film.U8, float], Motion]:

@@ -65,8 +65,9 @@ def opens_and_clicks(path: Path) -> tuple[float, float]:
 def test_a_mouth_opens_with_its_sound(tmp_path: Path, demo_avatar_path: Path, reenact: bool, late: float) -> None:
     source, out = uneven(tmp_path / "source.mp4", late), tmp_path / "out.mp4"
     options = offline.Options(size=(128, 128), reenact=reenact, liveliness=0.0)
-    offline.render(demo_avatar_path, source, out, options)
+    result = offline.render(demo_avatar_path, source, out, options)
     opened, clicked = opens_and_clicks(out)
+    assert result.fps == 40  # as most of the film's frames
     assert clicked == pytest.approx(AT - late, abs=0.03)
     assert opened == pytest.approx(clicked, abs=0.09)
     if reenact:
