@@ -32,7 +32,7 @@ ROUND, ROUND_MOST = 1.0, 25.0  # how far it goes back at the matte's edge: times
 SNAP, ON_EDGE = 0.45, 1.0  # cells that a vertex goes to lie on the outline, and px inside where that is
 EDGE_ALPHA = 0.1  # of the edge to which it goes back
 SOLID = 0.6  # alpha of all corners from which a triangle may hide what is behind it
-RINGS = 2  # of triangles across the body's edge beside such as lie beyond it
+RINGS = 2  # of triangles next to such as reach a cell and more off the body
 JOINTS = np.array([JOINT[n] for n in ("head", "neck", "spine3", "spine2", "spine1", "pelvis")])
 
 
@@ -74,16 +74,17 @@ def build(o: Observation, depth: F32, ids: NDArray[np.int32], faces: NDArray[np.
     kept = flat | ~hidden  # under the body a bridge between two depths would but lie before what is behind the nearer
     triangles, flat, hidden = triangles[kept], flat[kept], hidden[kept]
     solid = ~hidden & (alpha[yy, xx][triangles].min(1) > SOLID) & flat
-    solid &= _no_rim(triangles, solid, under[triangles].any(1))
+    off = cv2.distanceTransform((~covered).astype(np.uint8), cv2.DIST_L2, 5)[yy, xx]
+    solid &= _no_rim(triangles, solid, off[triangles].max(1) > g)
     w = np.zeros((len(used), weights.shape[1]))
     w[:, JOINTS] = groups[yy, xx]
     return Shell(v, triangles, w, solid)
 
 
-def _no_rim(triangles: NDArray, solid: NDArray[np.bool_], across: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """(f,) solid (f,) triangles that are more than a rim about the body: of those across (f,) its edge the ones near
-    others beside it. A rim may hide nothing: a turn would show it as a line before the cheek's side."""
-    out = solid & ~across
+def _no_rim(triangles: NDArray, solid: NDArray[np.bool_], off: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """(f,) solid (f,) triangles that are more than a rim about the body: such as reach well off (f,) it, and those next
+    to them. A rim may hide nothing: a turn would show it as a line before the cheek's side."""
+    out = solid & off
     for _ in range(RINGS):
         out |= solid & np.isin(triangles, triangles[out]).any(1)
     return out
