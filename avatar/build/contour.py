@@ -18,7 +18,7 @@ from avatar.build.seed import Seeds
 
 REACH, EVEN = 0.02, 0.003  # m over which the colours beside fade, and are evened out
 POINTS = 24  # that they are taken from
-FACING = 0.01  # m by which surfaces that face apart by 1 rad count as farther from each other
+FACING = 0.016  # m by which surfaces that face apart by 1 rad count as farther from each other
 WORN = 0.1  # m by which cloth and what is bare do
 SOLID, SURE = 0.7, 0.7  # opacity and probability from which the sheet is hair that colours what is beside it
 
