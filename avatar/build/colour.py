@@ -15,7 +15,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from avatar.asset import Gaussians
-from avatar.build import anatomy, completion, eye_colours, grain, lids, mouth
+from avatar.build import anatomy, completion, contour, eye_colours, grain, lids, mouth
 from avatar.build.kinematics import F64
 from avatar.build.landmarks import LEFT_EYE, RIGHT_EYE
 from avatar.build.mesh import UnionMesh
@@ -41,6 +41,7 @@ LIT_LID = 0.7
 SOCKET = 0.03  # m about an eye that is lids and their surroundings
 BROW_REACH, BROW_DARK = 2.4, 0.75  # sizes of an eye about it, brightness over the face's mean
 SKIN_CHROMA, SKIN_LIGHT = 16.0, 38.0  # distances in CIE Lab within which a colour may be this face's skin
+ON_HEAD = 0.8  # weight of the head from which a surface is no neck that a collar may cover
 CLOTHED = 0.5  # probability from which a pixel is cloth that must not colour a jaw
 STEPS = 25
 RIDGE_OPACITY, RIDGE_KEPT = 0.05, 1e3
@@ -73,7 +74,7 @@ def first_colours(model: BodyModel, o: Observation, mesh: UnionMesh, seeds: Seed
     colour = np.where(on_body[:, None], fields.at(corners.clip(0, n - 1), w), skin_tone)
     inner = np.isin(seeds.layer, [LAYER["lips"], LAYER["cavity"]])
     shown = seeds.seen | (seeds.drawn & ~(inner & mouth.behind_the_gap(o, seeds.pixel)))
-    part = mesh.part[seeds.face]
+    part, fill = mesh.part[seeds.face], colour.copy()
     bare = ~shown & on_body
     colour[bare] = grain.of_hidden(o, mesh, seeds, bare, colour[bare])
     colour[shown] = sample(o.foreground, seeds.pixel[shown])
@@ -82,6 +83,11 @@ def first_colours(model: BodyModel, o: Observation, mesh: UnionMesh, seeds: Seed
     edge &= _on_head(model, mesh, seeds)
     cloth = mesh.parts.probability[..., CLOTH] > CLOTHED
     colour[edge] = sample(o.foreground, grain.inwards(o, seeds.pixel[edge], cloth))
+    worn = np.where(shown, mesh.parts.at(seeds.pixel)[:, CLOTH], fields.share(corners.clip(0, n - 1), w)[:, CLOTH])
+    outer = on_body & ~seeds.folded & ~inner & np.isin(part, [anatomy.SKIN, anatomy.SCALP])
+    skin = outer & (part == anatomy.SKIN)  # hair has its own (grain.py)
+    colour[bare & skin] += contour.off_at_the_contour(mesh, seeds, bare & skin, shown & skin, colour - fill, worn)
+    colour[bare & outer] = contour.beside_hair(mesh, seeds, bare & outer, colour)
     doubt = np.zeros(len(colour))
     for ball in balls:
         at, paint = eye_colours.colours(o, ball, seeds, colour)
@@ -108,7 +114,7 @@ def _on_head(model: BodyModel, mesh: UnionMesh, seeds: Seeds) -> NDArray[np.bool
     head = np.zeros(len(mesh.posed))
     head[: mesh.body_vertices] = anatomy.of(model).head
     corners = mesh.skin.faces[seeds.face]
-    return np.asarray((head[corners].min(1) > completion.BARE) & (mesh.part[seeds.face] == anatomy.SKIN))
+    return np.asarray((head[corners].min(1) > ON_HEAD) & (mesh.part[seeds.face] == anatomy.SKIN))
 
 
 def _shell_seen(o: Observation, seeds: Seeds, part: NDArray) -> NDArray[np.bool_]:

@@ -131,10 +131,13 @@ class Fields:
         return replace(self, colour=colour)
 
     def at(self, corners: NDArray, weights: F64) -> F64:
-        """(N, 3) colours between vertices corners (N, 3) with weights (N, 3); two classes meet in a line."""
+        """(N, 3) colours between vertices corners (N, 3) with weights (N, 3)."""
+        return np.asarray(np.einsum("nk,nkcr,nc->nr", weights, self.colour[corners], self.share(corners, weights)))
+
+    def share(self, corners: NDArray, weights: F64) -> F64:
+        """(N, 3) of hair, skin and cloth there; two classes meet in a line."""
         share = np.einsum("nk,nkc->nc", weights, self.probability[corners]).clip(1e-6) ** CRISP
-        share /= share.sum(1, keepdims=True)
-        return np.asarray(np.einsum("nk,nkcr,nc->nr", weights, self.colour[corners], share))
+        return np.asarray(share / share.sum(1, keepdims=True))
 
 
 def fields(classes: Classes, colours: F64, trusted: NDArray[np.bool_], tone: F64) -> Fields:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import distance_transform_edt
 
 from avatar.build.arms.sheet import STEEP, facing
 from avatar.build.kinematics import F64
@@ -24,12 +25,14 @@ F32 = NDArray[np.float32]
 CELL = 4.0  # px, as all lengths in px for a face 140 px wide
 OVERLAP = 4.0  # px that the shell continues under the body's edge
 BEHIND = 0.004  # m deeper there
+UNDER = 1.5  # px of the picture that a triangle across the edge goes under it
 BEYOND = 16.0  # px that it continues beyond the picture
 EVEN = 3.0  # px, sigma over which the contour's depth is evened out
 ROUND, ROUND_MOST = 1.0, 25.0  # how far it goes back at the matte's edge: times its width there, at most px
 SNAP, ON_EDGE = 0.45, 1.0  # cells that a vertex goes to lie on the outline, and px inside where that is
 EDGE_ALPHA = 0.1  # of the edge to which it goes back
 SOLID = 0.6  # alpha of all corners from which a triangle may hide what is behind it
+RINGS = 2  # of triangles next to such as reach a cell and more off the body
 JOINTS = np.array([JOINT[n] for n in ("head", "neck", "spine3", "spine2", "spine1", "pelvis")])
 
 
@@ -60,14 +63,47 @@ def build(o: Observation, depth: F32, ids: NDArray[np.int32], faces: NDArray[np.
     need = ((cv2.dilate(alpha, np.ones((5, 5))) > 0.02) & (inner == 0)).astype(np.uint8)
     triangles, used = _grid_triangles(_any_in_cells(need, rows - 1, columns - 1, g))
     gx, gy = _on_the_outline(alpha, gx.ravel()[used], gy.ravel()[used], g)
+    _, beside = distance_transform_edt(covered, return_indices=True)
+    gx, gy = _to_the_body(covered, beside, gx, gy, triangles)
     yy, xx = (np.floor(q).astype(int).clip(0, n - 1) for q, n in ((gy, H), (gx, W)))
     under = covered[yy, xx]
     z = z + _rounded(alpha, covered, ROUND_MOST * u) * (np.median(z[covered]) if covered.any() else 1) / o.camera.focal
-    v = _unproject(o.camera, gx - m, gy, z[yy, xx] + np.where(under, BEHIND, 0))
-    solid = ~under[triangles].all(1) & (alpha[yy, xx][triangles].min(1) > SOLID) & (facing(v[triangles]) > STEEP)
+    deep = np.maximum(z + np.where(covered, BEHIND, 0), z[tuple(beside)])  # never before the edge that it goes on from
+    v = _unproject(o.camera, gx - m, gy, deep[yy, xx])
+    flat, hidden = facing(v[triangles]) > STEEP, under[triangles].all(1)
+    kept = flat | ~hidden  # under the body a bridge between two depths would but lie before what is behind the nearer
+    triangles, flat, hidden = triangles[kept], flat[kept], hidden[kept]
+    solid = ~hidden & (alpha[yy, xx][triangles].min(1) > SOLID) & flat
+    off = cv2.distanceTransform((~covered).astype(np.uint8), cv2.DIST_L2, 5)[yy, xx]
+    solid &= _no_rim(triangles, solid, off[triangles].max(1) > g)
     w = np.zeros((len(used), weights.shape[1]))
     w[:, JOINTS] = groups[yy, xx]
     return Shell(v, triangles, w, solid)
+
+
+def _no_rim(triangles: NDArray, solid: NDArray[np.bool_], off: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """(f,) solid (f,) triangles that are more than a rim about the body: such as reach well off (f,) it, and those next
+    to them. A rim may hide nothing: a turn would show it as a line before the cheek's side."""
+    out = solid & off
+    for _ in range(RINGS):
+        out |= solid & np.isin(triangles, triangles[out]).any(1)
+    return out
+
+
+def _to_the_body(covered: NDArray[np.bool_], beside: NDArray, x: F64, y: F64, triangles: NDArray) -> tuple[F64, F64]:
+    """Grid vertices (n,) px under the body that share a triangle with one beside it, put just under the body's edge: a
+    turn would show what goes farther as a rim before the cheek's side. beside (2, H, W): the nearest pixel beside."""
+    H, W = covered.shape
+    j, i = np.floor(y).astype(int).clip(0, H - 1), np.floor(x).astype(int).clip(0, W - 1)
+    under = covered[j, i]
+    across = under[triangles].any(1) & ~under[triangles].all(1)
+    at = np.intersect1d(triangles[across], np.flatnonzero(under))
+    edge = beside[::-1, j[at], i[at]].T + 0.5
+    way = np.stack([x[at], y[at]], 1) - edge
+    way *= np.minimum(UNDER / np.maximum(np.linalg.norm(way, axis=1, keepdims=True), 1e-6), 1)
+    x, y = x.copy(), y.copy()
+    x[at], y[at] = (edge + way).T
+    return x, y
 
 
 def _on_the_outline(alpha: NDArray, x: F64, y: F64, cell: float) -> tuple[F64, F64]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import cv2
@@ -15,7 +16,9 @@ import avatar.build.fit as fitting
 from avatar.build import (
     anatomy,
     check,
+    colour,
     completion,
+    contour,
     grain,
     observe,
     parts,
@@ -31,6 +34,7 @@ from avatar.build import (
 from avatar.build.landmarks import OVAL
 from avatar.build.parts import CLOTH, HAIR, SKIN
 from avatar.render import cpu
+from avatar.render.contract import Camera
 from avatar.rig import Rig
 from models import body
 from models.motion import Motion
@@ -219,6 +223,82 @@ def test_the_sheet_goes_back_from_the_body_to_its_edge() -> None:
     assert np.allclose(row[:20], 0)
     assert (np.diff(row[20:49]) >= 0).all() and row[48] > 10
     assert row[48] - row[44] > row[24] - row[20]  # ever steeper
+
+
+def _sheet_about(depth: np.ndarray, alpha: np.ndarray) -> shell.Shell:
+    """The sheet about a body of depth (H, W) m, inf where there is none, with matte alpha (H, W)."""
+    H, W = depth.shape
+    o = SimpleNamespace(face_width=140.0, camera=Camera(300.0, W / 2, H / 2, W, H), alpha=alpha.astype(np.float32))
+    ids = np.where(np.isfinite(depth), 0, -1).astype(np.int32)
+    weights = np.zeros((3, 55))
+    weights[:, shell.JOINTS[0]] = 1
+    known = np.where(ids >= 0, depth, 0).astype(np.float32)
+    return shell.build(o, known, ids, np.array([[0, 1, 2]], np.int32), weights)  # type: ignore[arg-type]
+
+
+def test_the_sheet_does_not_bridge_a_cheek_and_the_ear_behind_it() -> None:
+    """Where a near part of the body meets a far one at its outline, a bridge under it lay before what a turn shows
+    between them, and its spots smeared over that."""
+    y, x = np.mgrid[:200, :200]
+    body = np.where(x < 98, 0.5, 0.6)  # between two lines of the grid
+    body[(y > 140) | (x > 160)] = np.inf
+    alpha = (y < 180) & (x < 180)
+    coat = _sheet_about(body, alpha)
+    camera = Camera(300.0, 100.0, 100.0, 200, 200)
+    depth, _ = cpu.zbuffer(camera.project(coat.vertices), coat.faces.astype(np.int32), 200, 200)
+    well_under = np.isfinite(body) & (y < 138) & (x < 158)
+    assert not (well_under & (depth < np.where(np.isfinite(body), body, 0))).any()
+
+
+def test_a_rim_of_the_matte_about_the_body_hides_nothing() -> None:
+    """Beside a cheek it would be seen as a line before the cheek's side."""
+    y, x = np.mgrid[:200, :200]
+    off = np.hypot(x - 100, y - 100)
+    body = np.where(off < 60, 0.5 + 0.05 * (off / 60) ** 2, np.inf)
+    assert not _sheet_about(body, off < 63).solid.any()
+    hair = _sheet_about(body, off < 90)
+    pixels = Camera(300.0, 100.0, 100.0, 200, 200).project(hair.vertices)[:, :2]
+    near = np.hypot(*(pixels - 100).T)[hair.faces[hair.solid]]
+    assert near.min() < 60 and near.max() > 85  # and what is more than a rim hides, from under the body's edge on
+
+
+def test_what_is_hidden_begins_in_the_contours_colours() -> None:
+    """A line before the ear was where the fill met the photo."""
+    n = 400
+    along = np.linspace(-0.05, 0.05, n)  # m; triangles of a millimetre, the photo shows those up to 0
+    corner = np.stack([along, np.zeros(n), np.zeros(n)], 1)
+    flat = corner[:, None] + 0.001 * np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0]])
+    back = flat[:, [0, 2, 1]]  # the same, facing away
+    mesh = SimpleNamespace(
+        posed=np.concatenate([flat, back]).reshape(-1, 3), skin=SimpleNamespace(faces=np.arange(6 * n).reshape(-1, 3))
+    )
+    seeds = SimpleNamespace(face=np.arange(2 * n), bary=np.full((2 * n, 2), 1 / 3))
+    shown = np.concatenate([along < 0, np.zeros(n, bool)])
+    off = np.where(shown[:, None], 0.2, 0.0) * np.ones(3)
+    given = lambda cloth: contour.off_at_the_contour(mesh, seeds, ~shown, shown, off, cloth)  # type: ignore[arg-type]  # noqa: E731
+    hidden = np.concatenate([along, along])[~shown]
+    front = np.flatnonzero(~shown) < n
+    taken = given(np.zeros(2 * n))[:, 0]
+    assert (taken[front & (hidden < 0.002)] > 0.19).all() and (taken[front & (hidden > 0.045)] < 0.01).all()
+    assert (np.diff(taken[front]) < 1e-9).all()
+    assert (taken[~front] < 0.05).all()
+    assert (given(np.where(shown, 0.0, 1.0)) < 0.01).all()  # skin tells nothing of a collar
+
+
+def test_a_neck_keeps_the_collar_that_covers_it(person: Person) -> None:
+    """Taken for a jaw, its upper edge was ragged: half of it had the photo's colours, half the skin's."""
+    model, faces = person.model, person.model.faces
+    mesh = SimpleNamespace(
+        posed=person.vertices,
+        body_vertices=len(person.vertices),
+        skin=SimpleNamespace(faces=faces),
+        part=model.face_part,
+    )
+    on = colour._on_head(model, mesh, SimpleNamespace(face=np.arange(len(faces))))  # type: ignore[arg-type]
+    a = anatomy.of(model)
+    skin = model.face_part == anatomy.SKIN
+    assert not on[skin & (a.neck[faces].mean(1) > 0.4)].any()
+    assert on[skin & (a.head[faces].min(1) > 0.9)].all()
 
 
 def test_what_a_turn_uncovers_behind_the_temple_is_hair(built: Built, person: Person) -> None:

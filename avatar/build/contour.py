@@ -1,0 +1,63 @@
+"""What the photo hides begins in the colours of what it shows beside it.
+
+The fill (completion.py) is smooth over a whole head; a turn shows where it meets the photo as a line before the ear. So
+at the contour it is corrected by as much as the photo differs from it, and beside hair that hangs it is that hair's.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from avatar.build import anatomy
+from avatar.build.kinematics import F64
+from avatar.build.mesh import UnionMesh
+from avatar.build.parts import HAIR
+from avatar.build.seed import Seeds
+
+REACH, EVEN = 0.02, 0.003  # m over which the colours beside fade, and are evened out
+POINTS = 24  # that they are taken from
+FACING = 0.016  # m by which surfaces that face apart by 1 rad count as farther from each other
+WORN = 0.1  # m by which cloth and what is bare do
+SOLID, SURE = 0.7, 0.7  # opacity and probability from which the sheet is hair that colours what is beside it
+
+
+def off_at_the_contour(
+    mesh: UnionMesh, seeds: Seeds, hidden: NDArray[np.bool_], shown: NDArray[np.bool_], off: F64, cloth: F64
+) -> F64:
+    """(n, 3) what the hidden (N,) Gaussians take of `off` (N, 3), by which the photo differs from the fill at the shown
+    (N,): less the farther these are. Surfaces that face apart, and cloth (N,) 0..1 and skin, count as farther."""
+    if shown.sum() < POINTS:
+        return np.zeros((int(hidden.sum()), 3))
+    tri = mesh.posed[mesh.skin.faces[seeds.face]]
+    normal = np.cross(tri[:, 1] - tri[:, 0], tri[:, 2] - tri[:, 0])
+    normal *= FACING / (np.linalg.norm(normal, axis=1, keepdims=True) + 1e-15)
+    place = np.concatenate([_places(mesh, seeds), normal, WORN * cloth[:, None]], 1)
+    share, mean = _nearest(place[hidden], place[shown], off[shown])
+    return share * mean
+
+
+def beside_hair(mesh: UnionMesh, seeds: Seeds, hidden: NDArray[np.bool_], colour: F64) -> F64:
+    """(n, 3) colours of the hidden (N,) Gaussians, of `colour` (N, 3) so far: near the sheet's hair those of that."""
+    hair = seeds.seen & (mesh.part[seeds.face] == anatomy.SHELL) & (seeds.opacity > SOLID)
+    hair &= mesh.parts.at(seeds.pixel)[:, HAIR] > SURE
+    if hair.sum() < POINTS:
+        return colour[hidden]
+    place = _places(mesh, seeds)
+    share, mean = _nearest(place[hidden], place[hair], colour[hair])
+    return np.asarray(colour[hidden] + share * (mean - colour[hidden]))
+
+
+def _places(mesh: UnionMesh, seeds: Seeds) -> F64:
+    """(N, 3) m as posed in the photo."""
+    w = np.concatenate([1 - seeds.bary.sum(1, keepdims=True), seeds.bary], 1)
+    return np.asarray(np.einsum("nk,nkc->nc", w, mesh.posed[mesh.skin.faces[seeds.face]]))
+
+
+def _nearest(at: F64, known: F64, value: F64) -> tuple[F64, F64]:
+    """Of points (n, d) m: (n, 1) 0..1 how near the known (m, d) are, and (n, 3) the mean of their value (m, 3)."""
+    distance, near = cKDTree(known).query(at, POINTS)
+    weight = np.exp(-(((distance - distance[:, :1]) / EVEN) ** 2))
+    mean = np.einsum("nk,nkc->nc", weight / weight.sum(1, keepdims=True), value[near])
+    return np.exp(-((distance[:, :1] / REACH) ** 2)), mean
