@@ -16,7 +16,8 @@ from avatar.build.mesh import UnionMesh
 from avatar.build.parts import HAIR
 from avatar.build.seed import Seeds
 
-REACH, EVEN = 0.02, 0.003  # m over which the colours beside fade, and are evened out
+REACH, REACH_OF_HAIR = 0.016, 0.012  # m over which the colours beside fade
+EVEN = 0.003  # m over which they are evened out
 POINTS = 24  # that they are taken from
 FACING = 0.016  # m by which surfaces that face apart by 1 rad count as farther from each other
 WORN = 0.1  # m by which cloth and what is bare do
@@ -34,7 +35,7 @@ def off_at_the_contour(
     normal = np.cross(tri[:, 1] - tri[:, 0], tri[:, 2] - tri[:, 0])
     normal *= FACING / (np.linalg.norm(normal, axis=1, keepdims=True) + 1e-15)
     place = np.concatenate([_places(mesh, seeds), normal, WORN * cloth[:, None]], 1)
-    share, mean = _nearest(place[hidden], place[shown], off[shown])
+    share, mean = _nearest(place[hidden], place[shown], off[shown], REACH)
     return share * mean
 
 
@@ -45,7 +46,7 @@ def beside_hair(mesh: UnionMesh, seeds: Seeds, hidden: NDArray[np.bool_], colour
     if hair.sum() < POINTS:
         return colour[hidden]
     place = _places(mesh, seeds)
-    share, mean = _nearest(place[hidden], place[hair], colour[hair])
+    share, mean = _nearest(place[hidden], place[hair], colour[hair], REACH_OF_HAIR)
     return np.asarray(colour[hidden] + share * (mean - colour[hidden]))
 
 
@@ -55,9 +56,9 @@ def _places(mesh: UnionMesh, seeds: Seeds) -> F64:
     return np.asarray(np.einsum("nk,nkc->nc", w, mesh.posed[mesh.skin.faces[seeds.face]]))
 
 
-def _nearest(at: F64, known: F64, value: F64) -> tuple[F64, F64]:
+def _nearest(at: F64, known: F64, value: F64, reach: float) -> tuple[F64, F64]:
     """Of points (n, d) m: (n, 1) 0..1 how near the known (m, d) are, and (n, 3) the mean of their value (m, 3)."""
     distance, near = cKDTree(known).query(at, POINTS)
     weight = np.exp(-(((distance - distance[:, :1]) / EVEN) ** 2))
     mean = np.einsum("nk,nkc->nc", weight / weight.sum(1, keepdims=True), value[near])
-    return np.exp(-((distance[:, :1] / REACH) ** 2)), mean
+    return np.exp(-((distance[:, :1] / reach) ** 2)), mean
