@@ -62,12 +62,20 @@ def build(o: Observation, depth: F32, ids: NDArray[np.int32], faces: NDArray[np.
     gx, gy = _on_the_outline(alpha, gx.ravel()[used], gy.ravel()[used], g)
     yy, xx = (np.floor(q).astype(int).clip(0, n - 1) for q, n in ((gy, H), (gx, W)))
     under = covered[yy, xx]
+    deepest = _deepest(z, covered, g)
     z = z + _rounded(alpha, covered, ROUND_MOST * u) * (np.median(z[covered]) if covered.any() else 1) / o.camera.focal
-    v = _unproject(o.camera, gx - m, gy, z[yy, xx] + np.where(under, BEHIND, 0))
+    v = _unproject(o.camera, gx - m, gy, np.where(under, deepest[yy, xx] + BEHIND, z[yy, xx]))
     solid = ~under[triangles].all(1) & (alpha[yy, xx][triangles].min(1) > SOLID) & (facing(v[triangles]) > STEEP)
     w = np.zeros((len(used), weights.shape[1]))
     w[:, JOINTS] = groups[yy, xx]
     return Shell(v, triangles, w, solid)
+
+
+def _deepest(depth: F32, covered: NDArray[np.bool_], cell: float) -> F32:
+    """(H, W) m: the body's farthest depth within a cell. Where the body falls away inside a cell, as from a temple to
+    the hair behind it, a sheet that kept to the depth at its vertices would come out before it."""
+    r = int(np.ceil(cell))
+    return np.asarray(cv2.dilate(np.where(covered, depth, 0).astype(np.float32), np.ones((2 * r + 1, 2 * r + 1))))
 
 
 def _on_the_outline(alpha: NDArray, x: F64, y: F64, cell: float) -> tuple[F64, F64]:
