@@ -17,8 +17,7 @@ INTO_CAMERA = np.radians(9.0)  # a gaze this near to the camera is taken as mean
 IRIS = {"Left": LEFT_IRIS, "Right": RIGHT_IRIS}
 LEAST_SAMPLES = 12  # of white; and as many of both sides count where one side's are few
 LIT = 0.3  # the share of the white's samples that lashes and lids darken
-CORNER = 0.45  # rad from the front at which an eye's corners begin to shade it
-GLANCE = 0.35  # rad to the side: what a common glance brings out of a corner must not bring its shade along
+CORNER = (0.8, 1.35)  # rad aside over which a ball grows dark; what a glance brings out of a corner is not in its shade
 SIDES = 0.5  # rad from the front at which the white is all of its own side's
 
 
@@ -89,7 +88,7 @@ class Paint:
         """(n, 2) rad -> (n, 3) colours."""
         r = np.linalg.norm(angles, axis=1)
         left = _smoothstep(angles[:, 0], -SIDES, SIDES)[:, None]
-        white = (self.sides[0] + left * (self.sides[1] - self.sides[0])) * _shade(angles, CORNER + GLANCE)
+        white = (self.sides[0] + left * (self.sides[1] - self.sides[0])) * _shade(angles)
         k = np.clip(r / self.iris * len(self.rings) - 0.5, 0, len(self.rings) - 1)
         i = np.minimum(k.astype(int), len(self.rings) - 2)
         iris = self.rings[i] + (self.rings[i + 1] - self.rings[i]) * (k - i)[:, None]
@@ -98,10 +97,10 @@ class Paint:
         return (1 - edge) * iris + edge * white
 
 
-def _shade(angles: F64, corner_from: float = CORNER) -> F64:
-    """(n, 3) how much of the white's colour is left below the lids and in the corners, which begin at so many rad."""
+def _shade(angles: F64) -> F64:
+    """(n, 3) how much of the white's colour is left below the lids and far round the ball."""
     lids = 1 - 0.38 * _smoothstep(angles[:, 1], 0.12, 0.75) - 0.12 * _smoothstep(-angles[:, 1], 0.3, 0.9)
-    corner = _smoothstep(np.abs(angles[:, 0]), corner_from, corner_from + 0.55)[:, None]
+    corner = _smoothstep(np.abs(angles[:, 0]), *CORNER)[:, None]
     return np.asarray(lids[:, None] * (1 - corner * [0.10, 0.22, 0.24]))
 
 
