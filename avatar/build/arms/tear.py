@@ -4,7 +4,8 @@
   draws it.
 - folded: hiding triangles of the arms that turned their back to the viewer, of all of them.
 - stretched: hiding triangles of the arms with an edge more than STRETCH times as long as at rest, of all of them.
-- parted: pixels of the person at rest that lie bare in a crack between an upper arm and the trunk, of the arms'.
+- parted: pixels of the person at rest that lie bare in a crack between an upper arm and the trunk, near the shoulder,
+  of the arms'. Farther out an arm only lies against the trunk, and may leave it.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 
 from avatar.asset import Avatar, State
 from avatar.build.anatomy import ARM
+from avatar.build.arms.owner import ARMPIT
 from avatar.render import cpu
 from avatar.render.contract import Camera
 from models.motion import JOINT
@@ -28,6 +30,7 @@ MARGIN = 0.35  # of the arms' box that is looked at around it
 COVERED = 0.5  # alpha from which a pixel is the person's
 CRACK = 0.012  # m, half as wide as what counts as a crack between two parts
 UPPER = 0.3  # weight of the shoulder's joint from which a triangle is an upper arm's
+SHOULDERS = [JOINT["left_shoulder"], JOINT["right_shoulder"]]
 _UPPER, _TRUNK = 0, 1  # channels of the drawn picture that tell what is seen
 
 
@@ -64,7 +67,8 @@ class TearGauge:
         self._crack = max(round(CRACK * self.camera.focal / depth), 1)  # px
         drawn = self._draw(still)
         self._usual = self._bare(drawn)
-        self._person = cv2.erode((drawn[..., 3] > COVERED).astype(np.uint8), np.ones((3, 3))) > 0
+        person = cv2.erode((drawn[..., 3] > COVERED).astype(np.uint8), np.ones((3, 3))) > 0
+        self._hangs = person & self._at_shoulders((rest or avatar.photo).translation)
 
     def close(self) -> None:
         self._rasterizer.close()
@@ -75,7 +79,7 @@ class TearGauge:
         drawn, pixels = self._draw(v), max(self._pixels, 1)
         bare = max(0, self._bare(drawn) - self._usual) / pixels
         stretched = (_edges(v, self._solid) > STRETCH * self._edges).any(1)
-        parted = int((self._cracks(drawn) & self._person).sum()) / pixels
+        parted = int((self._cracks(drawn) & self._hangs).sum()) / pixels
         return Tear(bare, float(stretched.mean()), float((self._front & ~self._towards(v)).mean()), parted)
 
     def _towards(self, vertices: F32) -> NDArray[np.bool_]:
@@ -87,6 +91,17 @@ class TearGauge:
     def _vertices(self, state: State) -> F32:
         s = state
         return self._poser(s.pose, s.expression, s.translation, (s.correction, self.avatar.correction))
+
+    def _at_shoulders(self, translation: NDArray) -> NDArray[np.bool_]:
+        """(H, W) within ARMPIT of a shoulder's joint, as posed last."""
+        mesh, c = self.avatar.mesh, self.camera
+        y, x = np.mgrid[: c.height, : c.width] + 0.5
+        out = np.zeros((c.height, c.width), bool)
+        for joint in SHOULDERS:
+            turn, move = self._poser.transforms[joint, :, :3], self._poser.transforms[joint, :, 3]
+            px, py, depth = c.project((turn @ mesh.joints[joint] + move + translation)[None])[0]
+            out |= np.hypot(x - px, y - py) < ARMPIT * c.focal / depth
+        return out
 
     def _draw(self, vertices: F32) -> F32:
         return self._rasterizer.draw(vertices, self.camera)
@@ -111,8 +126,7 @@ class TearGauge:
 def _with_parts_for_colours(avatar: Avatar, arm: NDArray[np.bool_]) -> Avatar:
     """The avatar in colours that tell what it is: channel _UPPER, channel _TRUNK, or another; arm (F,)."""
     mesh, g = avatar.mesh, avatar.gaussians
-    shoulders = [JOINT["left_shoulder"], JOINT["right_shoulder"]]
-    held = np.where(np.isin(mesh.joint_index, shoulders), mesh.joint_weight, 0).sum(1)
+    held = np.where(np.isin(mesh.joint_index, SHOULDERS), mesh.joint_weight, 0).sum(1)
     kind = np.where(arm, np.where(held[mesh.faces].mean(1) > UPPER, _UPPER, 2), _TRUNK)
     return replace(avatar, gaussians=replace(g, colour=np.eye(3, dtype=np.float32)[kind[g.face]]))
 
