@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from avatar.build.arms.sheet import STEEP, facing
 from avatar.build.kinematics import F64
 from avatar.build.observe import Observation, unit
+from avatar.render import cpu
 from avatar.render.contract import Camera
 from models.matting import push_pull
 from models.motion import JOINT
@@ -24,6 +25,7 @@ F32 = NDArray[np.float32]
 CELL = 4.0  # px, as all lengths in px for a face 140 px wide
 OVERLAP = 4.0  # px that the shell continues under the body's edge
 BEHIND = 0.004  # m deeper there
+PUSHES = 4  # by which what would stand before the body all the same goes back
 BEYOND = 16.0  # px that it continues beyond the picture
 EVEN = 3.0  # px, sigma over which the contour's depth is evened out
 ROUND, ROUND_MOST = 1.0, 25.0  # how far it goes back at the matte's edge: times its width there, at most px
@@ -62,20 +64,29 @@ def build(o: Observation, depth: F32, ids: NDArray[np.int32], faces: NDArray[np.
     gx, gy = _on_the_outline(alpha, gx.ravel()[used], gy.ravel()[used], g)
     yy, xx = (np.floor(q).astype(int).clip(0, n - 1) for q, n in ((gy, H), (gx, W)))
     under = covered[yy, xx]
-    deepest = _deepest(z, covered, g)
+    body = z
     z = z + _rounded(alpha, covered, ROUND_MOST * u) * (np.median(z[covered]) if covered.any() else 1) / o.camera.focal
-    v = _unproject(o.camera, gx - m, gy, np.where(under, deepest[yy, xx] + BEHIND, z[yy, xx]))
+    flat = np.stack([gx, gy, z[yy, xx] + np.where(under, BEHIND, 0)], 1)
+    v = _unproject(o.camera, gx - m, gy, _behind(flat, triangles, under, body, covered))
     solid = ~under[triangles].all(1) & (alpha[yy, xx][triangles].min(1) > SOLID) & (facing(v[triangles]) > STEEP)
     w = np.zeros((len(used), weights.shape[1]))
     w[:, JOINTS] = groups[yy, xx]
     return Shell(v, triangles, w, solid)
 
 
-def _deepest(depth: F32, covered: NDArray[np.bool_], cell: float) -> F32:
-    """(H, W) m: the body's farthest depth within a cell. Where the body falls away inside a cell, as from a temple to
-    the hair behind it, a sheet that kept to the depth at its vertices would come out before it."""
-    r = int(np.ceil(cell))
-    return np.asarray(cv2.dilate(np.where(covered, depth, 0).astype(np.float32), np.ones((2 * r + 1, 2 * r + 1))))
+def _behind(points: F64, triangles: NDArray, under: NDArray[np.bool_], depth: F32, covered: NDArray[np.bool_]) -> F64:
+    """(n,) m: depths of the sheet's vertices, those under the body (n,) so far back that no triangle comes out before
+    it. Where the body falls away within a cell, as from a temple to the hair behind it, a sheet whose vertices alone
+    are hidden stands before it. points (n, 3): px, px, m; depth (H, W) of the body where it is covered (H, W)."""
+    out = points.copy()
+    for _ in range(PUSHES):
+        z, ids = cpu.zbuffer(out, triangles.astype(np.int32), *depth.shape[::-1])
+        out_before = covered & (ids >= 0) & (z < depth)
+        push = np.zeros(len(out))
+        for corner in triangles[ids[out_before]].T:
+            np.maximum.at(push, corner, (depth - z)[out_before])
+        out[under, 2] += push[under]
+    return out[:, 2]
 
 
 def _on_the_outline(alpha: NDArray, x: F64, y: F64, cell: float) -> tuple[F64, F64]:
