@@ -15,7 +15,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from avatar.asset import Gaussians
-from avatar.build import anatomy, completion, contour, eye_colours, grain, lids, mouth
+from avatar.build import anatomy, completion, contour, eye_colours, grain, lids, mouth, scalp
 from avatar.build.kinematics import F64
 from avatar.build.landmarks import LEFT_EYE, RIGHT_EYE
 from avatar.build.mesh import UnionMesh
@@ -88,6 +88,12 @@ def first_colours(model: BodyModel, o: Observation, mesh: UnionMesh, seeds: Seed
     skin = outer & (part == anatomy.SKIN)  # hair has its own (grain.py)
     colour[bare & skin] += contour.off_at_the_contour(mesh, seeds, bare & skin, shown & skin, colour - fill, worn)
     colour[bare & outer] = contour.beside_hair(mesh, seeds, bare & outer, colour)
+    hairline = _about_the_hairline(model, mesh)[seeds.face] & ~inner
+    points = np.einsum("nk,nkc->nc", w[hairline], mesh.posed[corners[hairline]])
+    bare_scalp = mesh.parts.at(seeds.pixel[hairline])[:, SKIN]
+    colour[hairline] = completion.beside_bare_scalp(
+        colour[hairline], points, ~shown[hairline], (part == anatomy.SCALP)[hairline], bare_scalp
+    )
     doubt = np.zeros(len(colour))
     for ball in balls:
         at, paint = eye_colours.colours(o, ball, seeds, colour)
@@ -107,6 +113,14 @@ def first_colours(model: BodyModel, o: Observation, mesh: UnionMesh, seeds: Seed
         below = (part != anatomy.ARM) & (sample(arm.alpha[..., None], seeds.pixel)[:, 0] > THROUGH)
         doubt[below] = DOUBT_BELOW  # mixed with the arm's own it could take any colour
     return colour.clip(0, 1), doubt
+
+
+def _about_the_hairline(model: BodyModel, mesh: UnionMesh) -> NDArray[np.bool_]:
+    """(F,) the scalp, and the skin under it and next to it."""
+    on = np.zeros(len(mesh.posed), bool)
+    on[np.unique(model.faces[scalp.region(model)])] = True
+    beside = (mesh.part == anatomy.SKIN) & on[mesh.skin.faces].any(1)
+    return np.asarray(beside | (mesh.part == anatomy.SCALP))
 
 
 def _on_head(model: BodyModel, mesh: UnionMesh, seeds: Seeds) -> NDArray[np.bool_]:

@@ -14,6 +14,7 @@ import numpy as np
 import scipy.sparse as sp
 import scipy.sparse.linalg as sl
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from avatar.build import anatomy, scalp
 from avatar.build.kinematics import F64
@@ -33,6 +34,8 @@ MEAN = 0.01  # pull of hidden vertices to their class' mean colour
 SURE = 0.6  # probability from which a vertex counts for its class
 CRISP = 6.0  # power that sharpens probabilities before colours are mixed
 LINK = 0.2  # of a scalp vertex to the skin under it, against 1 of a neighbour
+BESIDE = (0.003, 0.010)  # m from scalp that the photo shows bare: hidden spots look like it up to, as usual from
+TELLING = 4  # spots of it about a hidden one
 
 
 @dataclass(frozen=True)
@@ -150,3 +153,18 @@ def fields(classes: Classes, colours: F64, trusted: NDArray[np.bool_], tone: F64
         else:
             out[:, k] = tone
     return Fields(classes.probability, out)
+
+
+def beside_bare_scalp(colour: F64, points: F64, hidden: NDArray[np.bool_], scalp: NDArray[np.bool_], skin: F64) -> F64:
+    """(N, 3) colours of spots about the hairline in which hidden (N,) ones that lie close to what the photo shows of
+    the scalp (N,) look like it as far as that is skin (N,), its probability: a mesh's vertices lie too far apart to
+    tell where on a temple the hair begins. points (N, 3) m."""
+    at, tells = np.flatnonzero(hidden), np.flatnonzero(scalp & ~hidden)
+    if len(tells) < TELLING or not len(at):
+        return colour
+    away, nearest = cKDTree(points[tells]).query(points[at], TELLING)
+    weight = np.clip((BESIDE[1] - away) / (BESIDE[1] - BESIDE[0]), 0, 1) + 1e-9
+    mean = lambda a: np.einsum("nk,nkc->nc", weight, a[tells[nearest]]) / weight.sum(1, keepdims=True)  # noqa: E731
+    out = colour.copy()
+    out[at] += weight.max(1, keepdims=True) * mean(skin[:, None]) * (mean(colour) - out[at])
+    return out

@@ -17,6 +17,7 @@ INTO_CAMERA = np.radians(9.0)  # a gaze this near to the camera is taken as mean
 IRIS = {"Left": LEFT_IRIS, "Right": RIGHT_IRIS}
 LEAST_SAMPLES = 12  # of white; and as many of both sides count where one side's are few
 LIT = 0.3  # the share of the white's samples that lashes and lids darken
+CORNER = (0.8, 1.35)  # rad aside over which a ball grows dark; what a glance brings out of a corner is not in its shade
 SIDES = 0.5  # rad from the front at which the white is all of its own side's
 
 
@@ -97,9 +98,9 @@ class Paint:
 
 
 def _shade(angles: F64) -> F64:
-    """(n, 3) how much of the white's colour is left below the lids and in the corners."""
+    """(n, 3) how much of the white's colour is left below the lids and far round the ball."""
     lids = 1 - 0.38 * _smoothstep(angles[:, 1], 0.12, 0.75) - 0.12 * _smoothstep(-angles[:, 1], 0.3, 0.9)
-    corner = _smoothstep(np.abs(angles[:, 0]), 0.45, 1.0)[:, None]
+    corner = _smoothstep(np.abs(angles[:, 0]), *CORNER)[:, None]
     return np.asarray(lids[:, None] * (1 - corner * [0.10, 0.22, 0.24]))
 
 

@@ -16,6 +16,7 @@ from scipy.ndimage import distance_transform_edt
 from avatar.build.arms.sheet import STEEP, facing
 from avatar.build.kinematics import F64
 from avatar.build.observe import Observation, unit
+from avatar.render import cpu
 from avatar.render.contract import Camera
 from models.matting import push_pull
 from models.motion import JOINT
@@ -26,6 +27,7 @@ CELL = 4.0  # px, as all lengths in px for a face 140 px wide
 OVERLAP = 4.0  # px that the shell continues under the body's edge
 BEHIND = 0.004  # m deeper there
 UNDER = 1.5  # px of the picture that a triangle across the edge goes under it
+PUSHES = 4  # by which what would stand before the body all the same goes back
 BEYOND = 16.0  # px that it continues beyond the picture
 EVEN = 3.0  # px, sigma over which the contour's depth is evened out
 ROUND, ROUND_MOST = 1.0, 25.0  # how far it goes back at the matte's edge: times its width there, at most px
@@ -67,9 +69,10 @@ def build(o: Observation, depth: F32, ids: NDArray[np.int32], faces: NDArray[np.
     gx, gy = _to_the_body(covered, beside, gx, gy, triangles)
     yy, xx = (np.floor(q).astype(int).clip(0, n - 1) for q, n in ((gy, H), (gx, W)))
     under = covered[yy, xx]
+    body = z
     z = z + _rounded(alpha, covered, ROUND_MOST * u) * (np.median(z[covered]) if covered.any() else 1) / o.camera.focal
     deep = np.maximum(z + np.where(covered, BEHIND, 0), z[tuple(beside)])  # never before the edge that it goes on from
-    v = _unproject(o.camera, gx - m, gy, deep[yy, xx])
+    v = _unproject(o.camera, gx - m, gy, _behind(np.stack([gx, gy, deep[yy, xx]], 1), triangles, under, body, covered))
     flat, hidden = facing(v[triangles]) > STEEP, under[triangles].all(1)
     kept = flat | ~hidden  # under the body a bridge between two depths would but lie before what is behind the nearer
     triangles, flat, hidden = triangles[kept], flat[kept], hidden[kept]
@@ -104,6 +107,21 @@ def _to_the_body(covered: NDArray[np.bool_], beside: NDArray, x: F64, y: F64, tr
     x, y = x.copy(), y.copy()
     x[at], y[at] = (edge + way).T
     return x, y
+
+
+def _behind(points: F64, triangles: NDArray, under: NDArray[np.bool_], depth: F32, covered: NDArray[np.bool_]) -> F64:
+    """(n,) m: depths of the sheet's vertices, those under the body (n,) so far back that no triangle comes out before
+    it. Where the body falls away within a cell, as from a temple to the hair behind it, a sheet whose vertices alone
+    are hidden stands before it. points (n, 3): px, px, m; depth (H, W) of the body where it is covered (H, W)."""
+    out = points.copy()
+    for _ in range(PUSHES):
+        z, ids = cpu.zbuffer(out, triangles.astype(np.int32), *depth.shape[::-1])
+        out_before = covered & (ids >= 0) & (z < depth)
+        push = np.zeros(len(out))
+        for corner in triangles[ids[out_before]].T:
+            np.maximum.at(push, corner, (depth - z)[out_before])
+        out[under, 2] += push[under]
+    return out[:, 2]
 
 
 def _on_the_outline(alpha: NDArray, x: F64, y: F64, cell: float) -> tuple[F64, F64]:

@@ -17,7 +17,7 @@ from avatar.render.contract import LAYER
 from avatar.rig import Rig
 from models.motion import NECK
 
-MOST, MOST_NECK = 3.1, 5.5  # px, half of the longest spot at a face 140 px wide; of hidden skin of the neck
+MOST, MOST_NECK = 3.1, 4.2  # px, half of the longest spot at a face 140 px wide; of hidden skin of the neck
 MOST_LIPS, OF_STEP = 0.001, 0.7  # m, of the spacing: seen spots on lips are flat and would stand over the teeth
 OF_NECK = 0.2  # weight of head and neck from which skin is the neck's
 GROWN = 2.0  # times its length in the photo, of a spot on skin that unrolls: others lie below it there

@@ -7,7 +7,7 @@ What tears is counted by avatar/build/arms/tear.py; limits stand in protocol.tom
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -49,7 +49,8 @@ class Result:
     @property
     def figures(self) -> dict[str, float]:
         """The worst of each."""
-        worst = {f"arm_{k}": max((getattr(r.tear, k) for r in self.rows), default=0.0) for k in vars(Tear(0, 0, 0))}
+        names = [f.name for f in fields(Tear)]
+        worst = {f"arm_{k}": max((getattr(r.tear, k) for r in self.rows), default=0.0) for k in names}
         return worst | {"torso_stretched": self.torso}
 
 
@@ -128,11 +129,11 @@ def _edges(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
 
 def table(name: str, result: Result) -> str:
     lines = [f"{name}, protocol {VERSION}", *(f"  {side} arm: {kind}" for side, kind in result.kind.items())]
-    lines.append(f"{'':26}{'bare':>10}{'stretched':>12}{'folded':>10}")
-    lines += [
-        f"  {r.side:6}{r.gesture:18}{r.tear.bare:10.4f}{r.tear.stretched:12.4f}{r.tear.folded:10.4f}"
-        for r in result.rows
-    ]
+    lines.append(f"{'':26}{'bare':>10}{'stretched':>12}{'folded':>10}{'parted':>10}")
+    for r in result.rows:
+        t = r.tear
+        shares = f"{t.bare:10.4f}{t.stretched:12.4f}{t.folded:10.4f}{t.parted:10.4f}"
+        lines.append(f"  {r.side:6}{r.gesture:18}{shares}")
     limits = ARMS["limits"]
     worst = [f"{k} {v:.4f} of {limits[k]:g}{'' if v <= limits[k] else ' BROKEN'}" for k, v in result.figures.items()]
     return "\n".join([*lines, *(f"  worst {w}" for w in worst)])

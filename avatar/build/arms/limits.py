@@ -6,6 +6,7 @@ Each joint and direction alone first, then all joints together as a gesture move
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import numpy as np
 
@@ -22,8 +23,8 @@ MOST = {
     FORESHORTENED: {"shoulder": (0.0, 0.0, 0.0), "elbow": (0.08, 0.06, 0.06), "wrist": (0.10, 0.10, 0.10)},
 }  # fmt: skip
 MOST_CURL = {FREE: (-0.4, 0.4), FORESHORTENED: (-0.15, 0.3)}  # rad that each finger joint stretches and bends
-ALLOWED = Tear(bare=0.002, stretched=0.004, folded=0.035)
-ALLOWED_HAND = Tear(bare=0.002, stretched=0.004, folded=0.002)  # of a foreshortened hand's fingers, which soon shred
+ALLOWED = Tear(bare=0.002, stretched=0.004, folded=0.035, parted=0.0008)
+ALLOWED_HAND = replace(ALLOWED, folded=0.002)  # of a foreshortened hand's fingers, which soon shred
 SHARES = (1.0, 0.85, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2)  # of the most, tried in turn; nothing where all tear
 TOGETHER = 0.85  # factor on all of an arm's limits while their combinations tear
 LEAST = 0.15  # share of the most below which an arm is left still

@@ -34,6 +34,9 @@ SHARED = {FREE: 0.75, FORESHORTENED: 0.3}  # sway under which a pixel belongs to
 FADE = {FREE: (0.03, 0.3), FORESHORTENED: (0.02, 0.15)}  # sway from which an arm shows, and over which it comes
 CONTACT, CAST = 3, 6  # px beside a cut whose colours may be the other's
 BESIDE = 5  # px from the trunk within which arm pixels certainly hide trunk
+WIDE_SLEEVE = 0.15  # m from an upper arm's bone that may be its sleeve
+SPIT, SPIT_LENGTH = 0.03, 0.1  # m: trunk over an upper arm is none if it holds no such disc and the arm goes on so near
+LIFT, ARMPIT = 0.2, 0.15  # rad that an arm may turn without coming off the trunk, within so many m of its shoulder
 
 RADIUS_ARM, RADIUS_HAND = 0.05, 0.02  # m from a bone to the arm's surface
 UPPER_END = 0.9  # of an upper arm beside a foreshortened forearm, that is surely not the forearm
@@ -84,6 +87,7 @@ def split(o: Observation, moving: list[Arm], body: NDArray[np.bool_]) -> tuple[O
         elbow, skin = arm.fit.pixels[1], np.zeros(label.shape, bool)
         if arm.kind == FREE:
             sway = grip = _sway_at_shoulder(o, arm.fit, per_metre)
+            label = np.where(_spits(o, arm.fit, label, sway, per_metre), LABEL[arm.side], label)
         else:
             elbow, skin = _elbow_below_skin(o, arm, label, per_metre)
             sway, grip = _sway_at_elbow(o, arm.fit, elbow, per_metre)
@@ -190,6 +194,42 @@ def to_segment(x: NDArray, y: NDArray, a: NDArray, b: NDArray) -> tuple[NDArray,
     d = b - a
     t = np.clip(((x - a[0]) * d[0] + (y - a[1]) * d[1]) / (float(d @ d) + 1e-9), 0, 1)
     return np.hypot(x - a[0] - t * d[0], y - a[1] - t * d[1]), t
+
+
+def _spits(o: Observation, f: ArmFit, label: NDArray, sway: NDArray, px: F64) -> NDArray[np.bool_]:
+    """(H, W) trunk over an upper arm, beyond its shoulder's hold, that ends on the arm and is a narrow spit: the arm's
+    shaded underside, along which the watershed got there. A lifted arm would leave it standing in the armpit."""
+    yy, xx = _pixels(o)
+    near = to_segment(xx, yy, *f.pixels[:2])[0] < WIDE_SLEEVE * px[0]
+    before = swept((label >= 2) & (o.alpha > 0.5), f.pixels[0] - f.pixels[1], SPIT_LENGTH * px[0])
+    trunk = (label == TRUNK) & (o.alpha > 0.5)
+    narrow = trunk & near & (sway > 0.5) & ~_broad(trunk, SPIT * px[0])
+    count, piece = cv2.connectedComponents(narrow.astype(np.uint8))
+    ends = np.bincount(piece[before], minlength=count) > 0.5 * np.bincount(piece.ravel(), minlength=count)
+    spit = (narrow & ends[piece]).astype(np.uint8)
+    fringe = (cv2.dilate(spit, np.ones((2 * CONTACT + 1, 2 * CONTACT + 1))) > 0) & (label == TRUNK) & ~trunk
+    return np.asarray((spit > 0) | fringe)
+
+
+def _broad(mask: NDArray[np.bool_], radius: float) -> NDArray[np.bool_]:
+    """The mask opened by a disc; beyond the picture it goes on as at the border."""
+    r = max(round(radius), 1)
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * r + 1, 2 * r + 1))
+    around = cv2.copyMakeBorder(mask.astype(np.uint8), r, r, r, r, cv2.BORDER_REPLICATE)
+    return np.asarray(cv2.morphologyEx(around, cv2.MORPH_OPEN, disc)[r:-r, r:-r] > 0)
+
+
+def swept(mask: NDArray[np.bool_], way: F64, length: float) -> NDArray[np.bool_]:
+    """(H, W) the mask and where it gets to when it moves by `length` px along a way (2,)."""
+    out = mask.astype(np.uint8)
+    way = way / (np.linalg.norm(way) + 1e-6)
+    step = 1.0
+    while step < length:  # each time twice as far
+        by = min(step, length - step)
+        matrix = np.array([[1, 0, by * way[0]], [0, 1, by * way[1]]])
+        out = np.maximum(out, cv2.warpAffine(out, matrix, out.shape[::-1], flags=cv2.INTER_NEAREST))
+        step += by
+    return out > 0
 
 
 def _elbow_below_skin(o: Observation, arm: Arm, label: NDArray, px: F64) -> tuple[F64, NDArray[np.bool_]]:
@@ -322,7 +362,7 @@ def _hidden_trunk(trunk: NDArray, flank: NDArray, body: NDArray, regions: list[R
     for r in regions:
         arms |= r.mask
         if r.arm.kind == FREE:
-            fill |= r.mask & (between(trunk, 1) | (distance_transform_edt(~trunk) < BESIDE))
+            fill |= r.mask & (between(trunk, 1) | (distance_transform_edt(~trunk) < _uncovered(r)))
         else:
             fill |= r.mask & (between(flank, 1) | _without_notches(flank, NOTCH * r.per_metre[0]))
             fill |= r.mask & (distance_transform_edt(~trunk) < BESIDE)
@@ -331,6 +371,16 @@ def _hidden_trunk(trunk: NDArray, flank: NDArray, body: NDArray, regions: list[R
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
     together = cv2.morphologyEx((fill | trunk).astype(np.uint8), cv2.MORPH_OPEN, disc)
     return np.asarray((cv2.GaussianBlur(together.astype(np.float32), (0, 0), 4) > 0.5) & arms)
+
+
+def _uncovered(r: Region) -> F64:
+    """(H, W) px from the trunk up to which a turning free arm uncovers what it hides beside the trunk."""
+    H, W = r.mask.shape
+    yy, xx = np.mgrid[0:H, 0:W] + 0.5
+    shoulder, px = r.fit.pixels[0], r.per_metre[0]
+    far = np.hypot(xx - shoulder[0], yy - shoulder[1])
+    at = (to_segment(xx, yy, *r.fit.pixels[:2])[0] < NEAR_UPPER * px) & (far < ARMPIT * px)
+    return np.maximum(BESIDE, np.where(at, LIFT * far * r.sway, 0))
 
 
 def _without_notches(mask: NDArray[np.bool_], radius: float) -> NDArray[np.bool_]:

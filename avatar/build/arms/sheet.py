@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 
 from avatar.build.arms.fit import FINGERS
-from avatar.build.arms.owner import FADE, Region, smoothstep, to_segment
+from avatar.build.arms.owner import FADE, Region, smoothstep, swept, to_segment
 from avatar.build.kinematics import F64
 from avatar.build.observe import Observation
 from avatar.limbs import FORESHORTENED, FREE
@@ -127,7 +127,7 @@ def _forearm_behind(o, region, grid, near, b, depth, behind):  # type: ignore[no
     f, px = region.fit, region.per_metre
     to_fore, along = to_segment(grid.x, grid.y, region.elbow, f.hand_pixels[0])
     across = to_fore / (RADIUS_TUBE * px[1])
-    upper = _swept(region.skin, region.elbow - f.pixels[0], px[1])
+    upper = swept(region.skin, region.elbow - f.pixels[0], SWEEP * px[1])
     tube = (across < 1) | grid.padded(upper)
     inside = cv2.erode((o.alpha > 0.9).astype(np.uint8), np.ones((5, 5)), borderValue=1) > 0
     hidden = tube & grid.padded(inside & region.mask & (_hold(region) > 0.99))
@@ -148,19 +148,6 @@ def _forearm_behind(o, region, grid, near, b, depth, behind):  # type: ignore[no
     colours = _continued(o, _of_forearm(o, region, grid.unpadded(across < 1)))
     colours *= 1 - ROUND_SHADE * grid.unpadded(np.minimum(across, 1) ** 2)[..., None]
     return [Sheet(vertices, faces, weight, solid, alpha.astype(np.float32), colours, behind=True)]
-
-
-def _swept(mask: NDArray[np.bool_], way: F64, px: float) -> NDArray[np.bool_]:
-    """(H, W) the mask and where it gets to when it moves by SWEEP m along a way (2,) px."""
-    out, length = mask.astype(np.uint8), SWEEP * px
-    way = way / (np.linalg.norm(way) + 1e-6)
-    step = 1.0
-    while step < length:  # each time twice as far
-        by = min(step, length - step)
-        matrix = np.array([[1, 0, by * way[0]], [0, 1, by * way[1]]])
-        out = np.maximum(out, cv2.warpAffine(out, matrix, out.shape[::-1], flags=cv2.INTER_NEAREST))
-        step += by
-    return out > 0
 
 
 def _of_forearm(o: Observation, region: Region, tube: NDArray[np.bool_]) -> NDArray[np.bool_]:

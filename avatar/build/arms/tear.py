@@ -4,24 +4,34 @@
   draws it.
 - folded: hiding triangles of the arms that turned their back to the viewer, of all of them.
 - stretched: hiding triangles of the arms with an edge more than STRETCH times as long as at rest, of all of them.
+- parted: pixels of the person at rest that lie bare in a crack between an upper arm and the trunk, near the shoulder,
+  of the arms'. Farther out an arm only lies against the trunk, and may leave it.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from avatar.asset import Avatar, State
 from avatar.build.anatomy import ARM
+from avatar.build.arms.owner import ARMPIT
 from avatar.render import cpu
 from avatar.render.contract import Camera
+from models.motion import JOINT
 from models.skinning import F32, Poser
 
 BARE_WEIGHT = 0.2  # an occluder pixel with less is bare
 STRETCH = 3.0
 MARGIN = 0.35  # of the arms' box that is looked at around it
+COVERED = 0.5  # alpha from which a pixel is the person's
+CRACK = 0.012  # m, half as wide as what counts as a crack between two parts
+UPPER = 0.3  # weight of the shoulder's joint from which a triangle is an upper arm's
+SHOULDERS = [JOINT["left_shoulder"], JOINT["right_shoulder"]]
+_UPPER, _TRUNK = 0, 1  # channels of the drawn picture that tell what is seen
 
 
 @dataclass(frozen=True)
@@ -29,9 +39,10 @@ class Tear:
     bare: float
     stretched: float
     folded: float
+    parted: float
 
     def within(self, limit: Tear) -> bool:
-        return self.bare <= limit.bare and self.stretched <= limit.stretched and self.folded <= limit.folded
+        return all(value <= getattr(limit, name) for name, value in vars(self).items())
 
 
 class TearGauge:
@@ -44,7 +55,7 @@ class TearGauge:
         if not arm.any():
             raise ValueError("this avatar has no arm that moves")
         self._poser = Poser(avatar.mesh)
-        self._rasterizer = cpu.Rasterizer(avatar, threads=1)
+        self._rasterizer = cpu.Rasterizer(_with_parts_for_colours(avatar, arm), threads=1)
         self._solid = avatar.mesh.faces[arm & avatar.occluder]
         still = self._vertices(rest or avatar.photo).copy()
         self.camera = _around(avatar.camera, avatar.camera.project(still[np.unique(avatar.mesh.faces[arm])]))
@@ -52,7 +63,12 @@ class TearGauge:
         self._edges = np.maximum(_edges(still, self._solid), 1e-4)
         _, ids = cpu.zbuffer(self.camera.project(still), avatar.mesh.faces, self.camera.width, self.camera.height)
         self._pixels = int(arm[ids[ids >= 0]].sum())
-        self._usual = self._count(still)
+        depth = float(np.median(-still[avatar.mesh.faces[arm], 2]))
+        self._crack = max(round(CRACK * self.camera.focal / depth), 1)  # px
+        drawn = self._draw(still)
+        self._usual = self._bare(drawn)
+        person = cv2.erode((drawn[..., 3] > COVERED).astype(np.uint8), np.ones((3, 3))) > 0
+        self._hangs = person & self._at_shoulders((rest or avatar.photo).translation)
 
     def close(self) -> None:
         self._rasterizer.close()
@@ -60,9 +76,11 @@ class TearGauge:
     def __call__(self, state: State) -> Tear:
         """Against the rest."""
         v = self._vertices(state)
-        bare = max(0, self._count(v) - self._usual) / max(self._pixels, 1)
+        drawn, pixels = self._draw(v), max(self._pixels, 1)
+        bare = max(0, self._bare(drawn) - self._usual) / pixels
         stretched = (_edges(v, self._solid) > STRETCH * self._edges).any(1)
-        return Tear(bare, float(stretched.mean()), float((self._front & ~self._towards(v)).mean()))
+        parted = int((self._cracks(drawn) & self._hangs).sum()) / pixels
+        return Tear(bare, float(stretched.mean()), float((self._front & ~self._towards(v)).mean()), parted)
 
     def _towards(self, vertices: F32) -> NDArray[np.bool_]:
         """(f,) hiding triangles that face the viewer."""
@@ -74,9 +92,43 @@ class TearGauge:
         s = state
         return self._poser(s.pose, s.expression, s.translation, (s.correction, self.avatar.correction))
 
-    def _count(self, vertices: F32) -> int:
-        drawn = self._rasterizer.draw(vertices, self.camera)
+    def _at_shoulders(self, translation: NDArray) -> NDArray[np.bool_]:
+        """(H, W) within ARMPIT of a shoulder's joint, as posed last."""
+        mesh, c = self.avatar.mesh, self.camera
+        y, x = np.mgrid[: c.height, : c.width] + 0.5
+        out = np.zeros((c.height, c.width), bool)
+        for joint in SHOULDERS:
+            turn, move = self._poser.transforms[joint, :, :3], self._poser.transforms[joint, :, 3]
+            px, py, depth = c.project((turn @ mesh.joints[joint] + move + translation)[None])[0]
+            out |= np.hypot(x - px, y - py) < ARMPIT * c.focal / depth
+        return out
+
+    def _draw(self, vertices: F32) -> F32:
+        return self._rasterizer.draw(vertices, self.camera)
+
+    def _bare(self, drawn: F32) -> int:
         return int((self._rasterizer.hit & (drawn[..., 3] < BARE_WEIGHT)).sum())
+
+    def _cracks(self, drawn: F32) -> NDArray[np.bool_]:
+        """(H, W) what is narrow between an upper arm and the trunk, and is neither."""
+        alpha = drawn[..., 3]
+        covered = alpha > COVERED
+        upper, trunk = (covered & (drawn[..., k] > 0.5 * alpha) for k in (_UPPER, _TRUNK))
+        return self._closed(upper | trunk) & ~self._closed(upper) & ~self._closed(trunk) & ~covered
+
+    def _closed(self, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        r = self._crack
+        disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * r + 1, 2 * r + 1))
+        around = cv2.copyMakeBorder(mask.astype(np.uint8), r, r, r, r, cv2.BORDER_REPLICATE)
+        return np.asarray(cv2.morphologyEx(around, cv2.MORPH_CLOSE, disc)[r:-r, r:-r] > 0)
+
+
+def _with_parts_for_colours(avatar: Avatar, arm: NDArray[np.bool_]) -> Avatar:
+    """The avatar in colours that tell what it is: channel _UPPER, channel _TRUNK, or another; arm (F,)."""
+    mesh, g = avatar.mesh, avatar.gaussians
+    held = np.where(np.isin(mesh.joint_index, SHOULDERS), mesh.joint_weight, 0).sum(1)
+    kind = np.where(arm, np.where(held[mesh.faces].mean(1) > UPPER, _UPPER, 2), _TRUNK)
+    return replace(avatar, gaussians=replace(g, colour=np.eye(3, dtype=np.float32)[kind[g.face]]))
 
 
 def _edges(vertices: F32, faces: NDArray) -> NDArray[np.float32]:

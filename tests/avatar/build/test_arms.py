@@ -18,6 +18,7 @@ from avatar.build.arms.plan import Plan
 from avatar.build.arms.tear import TearGauge
 from avatar.build.observe import Observation
 from avatar.limbs import FORESHORTENED, FREE, OUT_OF_VIEW, PAIR, Gesture, Limbs
+from avatar.render import cpu
 from avatar.rig import Rig
 from models import body
 from models.motion import JOINT
@@ -193,6 +194,36 @@ def test_watershed_needs_no_arm(observation: Observation) -> None:
     assert trunk is observation and regions == []
 
 
+def test_a_spit_of_trunk_under_an_upper_arm_is_the_arms(plan: Plan) -> None:
+    """The watershed followed the shadow of an armpit along a sleeve; a lifted arm left it standing there."""
+    region, o = plan.regions[0], plan.photo
+    f, px = region.fit, region.per_metre
+    label = np.where(region.mask, owner.LABEL["left"], np.where(o.alpha > 0.02, owner.TRUNK, 0)).astype(np.int32)
+    assert not owner._spits(o, f, label, region.sway, px).any()
+    tip = f.pixels[0] + 0.75 * (f.pixels[1] - f.pixels[0])
+    drawn = np.zeros(label.shape, np.uint8)
+    owner.draw_line(drawn, f.pixels[0], tip, 1, 0.03 * px[0])
+    spit = (drawn > 0) & region.mask & (o.alpha > 0.5)
+    label[spit] = owner.TRUNK
+    beyond = spit & (region.sway > 0.55)
+    found = owner._spits(o, f, label, region.sway, px)
+    assert beyond.sum() > 30 and found[beyond].mean() > 0.95 and not found[~spit & (o.alpha > 0.5)].any()
+
+
+def test_trunk_goes_on_under_what_a_lifted_arm_uncovers(plan: Plan) -> None:
+    region, o = plan.regions[0], plan.photo
+    label = owner.owners(o, [region.arm])
+    y, x = np.nonzero((label == owner.TRUNK) & (cv2.dilate(region.mask.astype(np.uint8), np.ones((3, 3))) > 0))
+    at = np.stack([x, y], 1) + 0.5
+    way, shoulder = region.fit.pixels[1] - region.fit.pixels[0], region.fit.pixels[0]
+    cut = at[(region.sway[y, x] > 0.6) & (np.linalg.norm(at - shoulder, axis=1) < 0.12 * region.per_metre[0])]
+    assert len(cut) > 3
+    by = 0.18 * np.linalg.norm(cut - shoulder, axis=1)[:, None] * way / np.linalg.norm(way)
+    q = np.floor(cut + by).astype(int)
+    q = q[region.mask[q[:, 1], q[:, 0]]]
+    assert len(q) > 3 and (plan.trunk.alpha[q[:, 1], q[:, 0]] > 0.5).mean() > 0.9
+
+
 # ---- the whole ------------------------------------------------------------------------------------------------------
 
 
@@ -233,6 +264,27 @@ def test_the_gauge_sees_what_is_torn(avatar: Avatar) -> None:
     whole, bare = TearGauge(avatar), TearGauge(replace(bald, photo=raised))
     assert whole(raised).bare <= limits.ALLOWED.bare
     assert bare._usual > 20 * max(whole._usual, 1)
+
+
+def test_the_gauge_sees_an_arm_that_comes_off_the_trunk(avatar: Avatar) -> None:
+    """Without what the arm hides of the trunk a lifted arm shows the wall between them."""
+    limbs, rig, g = Limbs(avatar), Rig(avatar), avatar.gaussians
+    rest = rig.vertices(avatar.photo).copy()
+    arm = avatar.part == anatomy.ARM
+    c = avatar.camera
+    _, ids = cpu.zbuffer(c.project(rest), avatar.mesh.faces, c.width, c.height)
+    q = (
+        np.floor(c.project(rest[avatar.mesh.faces[g.face]].mean(1))[:, :2])
+        .astype(int)
+        .clip(0, [c.width - 1, c.height - 1])
+    )
+    under = ~arm[g.face] & arm[ids[q[:, 1], q[:, 0]]]
+    cut = replace(avatar, gaussians=replace(g, **{k: v[~under] for k, v in vars(g).items()}))
+    raised = rig.state(limbs.motion(0.0, {"left": Gesture({"shoulder": (0, 0, 0.1)})}), absolute=True)
+    whole, parted = TearGauge(avatar), TearGauge(cut)
+    assert whole(raised).parted <= limits.ALLOWED.parted < parted(raised).parted
+    whole.close()
+    parted.close()
 
 
 def test_arms_do_not_move_the_trunk_nor_the_trunk_tear_the_arms(avatar: Avatar) -> None:

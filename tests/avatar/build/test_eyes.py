@@ -76,3 +76,14 @@ def test_each_side_of_the_white_has_its_own_light() -> None:
     assert brush.told
     assert brush(np.array([[-0.8, 0.0]])).mean() < 0.55 < 0.65 < brush(np.array([[0.8, 0.0]])).mean()
     assert not eyes.paint(angles[:3], colours[:3], 0.4, np.full(3, 0.6)).told
+
+
+def test_what_a_glance_brings_out_of_a_corner_is_not_in_its_shade() -> None:
+    """The photo's corners lie in shade; painted on the ball it came into the middle of the eye, a tenth darker."""
+    x = np.linspace(-0.85, 0.85, 400)
+    angles = np.stack([x, 0 * x], 1)
+    shade = 1 - 0.2 * np.clip((np.abs(x) - 0.45) / 0.5, 0, 1)
+    colours = (np.where(np.abs(x) < 0.4, 0.1, 0.7) * shade)[:, None] * np.ones(3)
+    brush = eyes.paint(angles, colours, 0.4, np.full(3, 0.6))
+    front, uncovered = (brush(np.array([[side * at, 0.0] for side in (-1, 1)])).mean() for at in (0.5, 0.8))
+    assert uncovered > 0.99 * front and abs(front - 0.7) < 0.05

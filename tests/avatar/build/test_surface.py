@@ -34,7 +34,7 @@ from avatar.build import (
 from avatar.build.landmarks import OVAL
 from avatar.build.parts import CLOTH, HAIR, SKIN
 from avatar.render import cpu
-from avatar.render.contract import Camera
+from avatar.render.contract import LAYER, TOLERANCE, Camera
 from avatar.rig import Rig
 from models import body
 from models.motion import Motion
@@ -104,6 +104,21 @@ def test_fields_meet_in_a_line() -> None:
     red = fields.at(np.tile([0, 1, 2], (101, 1)), w)[:, 0]
     assert (np.diff(red) <= 1e-9).all() and red[0] > 0.99 and red[-1] < 0.01
     assert ((red > 0.1) & (red < 0.9)).sum() < 25
+
+
+def test_what_lies_beside_bare_scalp_looks_like_it() -> None:
+    """A row of spots, 2 mm apart: the first are scalp that the photo shows, bare or hairy; all others are hidden."""
+    x = np.arange(20) * 0.002
+    points = np.stack([x, 0 * x, 0 * x], 1)
+    seen = np.arange(20) < 6
+    colour = np.where(seen, 0.8, 0.2)[:, None] * np.ones(3)
+    bare, hairy = (
+        completion.beside_bare_scalp(colour, points, ~seen, np.ones(20, bool), np.full(20, p))[:, 0] for p in (1.0, 0.0)
+    )
+    assert np.array_equal(hairy, colour[:, 0]) and np.array_equal(bare[seen], colour[seen, 0])
+    assert bare[6] > 0.79 and (np.diff(bare[6:]) < 1e-6).all() and np.allclose(bare[11:], 0.2)
+    no_scalp = completion.beside_bare_scalp(colour, points, ~seen, np.zeros(20, bool), np.ones(20))
+    assert np.array_equal(no_scalp, colour)
 
 
 def test_hair_skin_and_cloth_of_the_photo_are_told_apart(person: Person) -> None:
@@ -212,6 +227,19 @@ def test_the_sheet_starts_at_the_depth_of_the_contour_not_of_the_face() -> None:
     depth = np.where(off < 20, 0.5 + 0.1 * (off / 20) ** 2, 0).astype(np.float32)  # a bowl: the middle 10 cm nearer
     beyond = shell._of_the_contour(depth, off < 20, 2.0)
     assert abs(beyond[30, 52] - 0.59) < 0.012 and abs(beyond[30, 70] - 0.59) < 0.012
+
+
+def test_the_sheet_lies_behind_the_body(built: Built) -> None:
+    """Where a temple falls back to the hair it stood up to 8 cm before it: 4 % of what both cover, now a hundredth."""
+    a = built.avatar
+    pixels, size = a.camera.project(Rig(a).vertices(a.photo)), (a.camera.width, a.camera.height)
+    sheet, skin = (
+        cpu.zbuffer(pixels, np.ascontiguousarray(a.mesh.faces[np.isin(a.part, parts)]), *size)[0]
+        for parts in ((anatomy.SHELL,), (anatomy.SKIN, anatomy.SCALP))
+    )
+    both = np.isfinite(sheet) & np.isfinite(skin)
+    assert both.sum() > 1000
+    assert (sheet[both] < skin[both] - TOLERANCE[LAYER["fringe"]]).mean() < 0.015
 
 
 def test_the_sheet_goes_back_from_the_body_to_its_edge() -> None:
