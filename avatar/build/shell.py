@@ -27,7 +27,7 @@ CELL = 4.0  # px, as all lengths in px for a face 140 px wide
 OVERLAP = 4.0  # px that the shell continues under the body's edge
 BEHIND = 0.004  # m deeper there
 UNDER = 1.5  # px of the picture that a triangle across the edge goes under it
-PUSHES = 4  # by which what would stand before the body all the same goes back
+PUSHES, PUSHED_MOST = 4, 0.01  # by which what would stand before the body all the same goes back; m
 BEYOND = 16.0  # px that it continues beyond the picture
 EVEN = 3.0  # px, sigma over which the contour's depth is evened out
 ROUND, ROUND_MOST = 1.0, 25.0  # how far it goes back at the matte's edge: times its width there, at most px
@@ -121,7 +121,7 @@ def _behind(points: F64, triangles: NDArray, under: NDArray[np.bool_], depth: F3
         for corner in triangles[ids[out_before]].T:
             np.maximum.at(push, corner, (depth - z)[out_before])
         out[under, 2] += push[under]
-    return out[:, 2]
+    return np.minimum(out[:, 2], points[:, 2] + PUSHED_MOST)
 
 
 def _on_the_outline(alpha: NDArray, x: F64, y: F64, cell: float) -> tuple[F64, F64]:
