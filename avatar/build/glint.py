@@ -45,13 +45,15 @@ def find(o: Observation, side: str) -> list[Glint]:
     """The highlights on one iris, the strongest first."""
     points = o.landmarks[list(eyes.IRIS[side])].astype(np.float64)
     centre, radius = points[0], float(np.linalg.norm(points[1:] - points[0], axis=1).mean())
+    if radius < LEAST_IRIS:
+        return []
     light = np.asarray(o.foreground, np.float64).mean(2)
     H, W = light.shape
     y, x = np.mgrid[:H, :W] + 0.5
     r = np.hypot(x - centre[0], y - centre[1]) / radius
     around = (_opening(o, side) > 0) & (r < AROUND)
     iris, white = around & (r < WITHIN), around & (r > 1.2)
-    if radius < LEAST_IRIS or iris.sum() < LEAST_IRIS**2 or not white.any():
+    if iris.sum() < LEAST_IRIS**2 or not white.any():
         return []
     over = light - _own_light(light, r, iris)
     least = STRONG * float(np.quantile(light[white], WHITE))
