@@ -57,6 +57,8 @@ def vertex_classes(
     a = anatomy.of(model)
     known = seen & np.concatenate([a.skin & ~a.inner_mouth, np.ones(len(surface) - n, bool)])
     told = parts.at(pixels)
+    hangs = n + np.unique(hair.faces[hair.behind])  # hair whose pixels show what is before it
+    known[hangs], told[hangs] = True, np.eye(3)[HAIR]
     p = spread(graph, known, told, EXPECTED, _expected(model, hair, told[known]))
     p = p.clip(0, 1) + 1e-9
     bare = np.flatnonzero(~known[:n] & (a.head > BARE))  # a collar hides skin, it does not go on over the jaw

@@ -72,10 +72,11 @@ def build(model: BodyModel, fit: Fit, refined: Refined, plan: Plan) -> UnionMesh
     body_faces = _body_faces(model, o, refined.vertices, plan.dropped)
     kept = np.concatenate([model.faces[body_faces], hair.faces + n]).astype(np.int32)
     pixels = o.camera.project(surface)
-    depth, ids = cpu.zbuffer(pixels, kept, *o.alpha.shape[::-1])
+    front = kept[np.concatenate([np.ones(len(body_faces), bool), ~hair.behind])]
+    depth, ids = cpu.zbuffer(pixels, front, *o.alpha.shape[::-1])
     cloth = completion.vertex_classes(model, o, surface, kept, hair, classes).probability[:n, CLOTH]
     weights = np.concatenate([_clothes_on_the_trunk(model, _moving_weights(model), cloth), hair.weights])
-    coat = shell.build(o, depth, ids, kept, weights)
+    coat = shell.build(o, depth, ids, front, weights)
     arches = teeth.teeth(model, o, model.skinned(fit.betas).vertices.astype(np.float64), refined.vertices)
     teeth_v, teeth_f, teeth_w, teeth_part = _of_arches(arches)
     m, c = len(surface), len(teeth_v)

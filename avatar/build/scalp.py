@@ -21,7 +21,7 @@ from scipy.spatial import cKDTree
 from avatar.build import anatomy
 from avatar.build.kinematics import F64
 from avatar.build.observe import Observation, unit
-from avatar.build.parts import HAIR, Parts
+from avatar.build.parts import CLOTH, HAIR, SKIN, SURE_HAIR, Parts
 from avatar.build.refine import adjacency, stray, umbrella
 from models.body import BodyModel
 from models.motion import HEAD, JOINT
@@ -30,6 +30,12 @@ from models.person_mask import disc
 # The hairline of the template: metres up from the eyes, by metres back from them; round the ear from above.
 HAIRLINE_BACK = (-0.02, 0.03, 0.05, 0.065, 0.105, 0.115, 0.14, 0.17)
 HAIRLINE_UP = (0.068, 0.060, 0.045, 0.028, 0.022, -0.015, -0.035, -0.045)
+BEHIND_EARS = 0.105  # m back from the eyes
+LENGTHS = (0.06, 0.17, 0.01)  # m below the eyes at which hair is looked for beside the neck, from the ears' lobes on
+LOBES = 0.115  # m below the eyes from which on hair that is not there yet does not begin
+MOSTLY = 0.7  # share of what is beside the neck
+BESIDE = (0.25, 0.05)  # of the face's width: how far beside the neck it is looked for, and how much has to be there
+FEW = 20  # pixels that tell no class' colour
 LEVELS = 2  # subdivisions: edges of 18 mm become 4.5 mm
 OUTLINE = 0.9  # alpha at which the scalp ends: softer hair is the fringe's, which alone can be half transparent
 EDGE_ON = 0.15  # |cosine| to the view up to which a vertex tells the outline
@@ -38,7 +44,10 @@ FARTHEST = 0.3  # of the face's width that hair may stand off the skull; what is
 INWARDS = 0.006  # m that a skull which sticks out of the matte is taken back
 STIFF, TAUT, USUAL = 6.0, 0.05, 0.01  # weights of |L h|^2, |grad h|^2, |h - usual|^2 against a vertex on the outline
 RAMP = 0.025  # m from the hairline over which hair gains its height
-UPPER, MORE = 0.75, 0.004  # hair is thickest at the back: this quantile of what outlines tell, and so many m more
+UPPER = 0.75  # hair at the back is as thick as this quantile of what outlines tell,
+MORE, MORE_THAN_SIDES = 0.004, 0.008  # and so many m more; short hair at most so many m more than that of the sides
+SIDEWARDS = 4  # power of a normal's share to the side with which a height counts as one of the sides
+TRUNK = [JOINT[n] for n in ("neck", "spine3", "spine2", "spine1")]  # that hair which hangs on them goes along with
 ROUNDS = 3
 EVEN = 2.5  # px of a face 140 px wide, sigma that takes single strands off the outline
 DENT = 12  # px of a face 140 px wide, half the width of a dent in the matte that is a light lock, not an outline
@@ -52,27 +61,89 @@ class Scalp:
     weights: F64  # (n, J)
     origin: sp.csr_matrix  # (n, V) each vertex as a mean of the body's
     height: F64  # (n,) m over the skin
+    behind: NDArray[np.bool_]  # (F,) hair that hangs behind the neck
 
 
 def build(model: BodyModel, o: Observation, posed: F64, parts: Parts) -> Scalp:
     """posed (V, 3) m: the body in the photo."""
-    faces, origin = _subdivided(model, LEVELS)
+    length = _hanging(model, o, posed, parts)
+    faces, origin = _subdivided(model, LEVELS, length)
+    grown = region(model)[region(model, length)]
+    behind = np.tile(~grown, len(faces) // len(grown))  # a subdivision keeps the triangles' order
     skin = origin @ posed
     normal = _smooth_normals(skin, faces, posed[_skull(model)].mean(0))
-    border = _border(faces, len(skin))
-    height = _heights(o, parts, skin, normal, faces, border)
+    unseen = np.zeros(len(skin), bool)
+    unseen[faces[behind]] = True
+    height = _heights(o, parts, skin, normal, faces, _border(faces, len(skin)), unseen)
     weights = np.zeros((len(skin), model.weights.shape[1]))
-    weights[:, HEAD] = 1
-    return Scalp(_within(o, skin + height[:, None] * normal), faces, weights, origin, height)
+    weights[:, TRUNK] = origin @ model.weights[:, TRUNK] if length else 0.0
+    weights[:, HEAD] += 1 - weights.sum(1)
+    return Scalp(_within(o, skin + height[:, None] * normal), faces, weights, origin, height, behind)
 
 
-def region(model: BodyModel) -> NDArray[np.bool_]:
-    """(F,) the body's triangles that hair grows on."""
-    eyes = (model.joint_regressor[[JOINT["left_eye_smplhf"], JOINT["right_eye_smplhf"]]] @ model.v_template).mean(0)
-    d = model.v_template - eyes
+def region(model: BodyModel, length: float = 0.0) -> NDArray[np.bool_]:
+    """(F,) the body's triangles that hair grows on, or that hair behind the ears covers down to `length` m below the
+    eyes."""
+    d = _from_the_eyes(model)
     over = _skull(model) & (d[:, 1] > np.interp(-d[:, 2], HAIRLINE_BACK, HAIRLINE_UP))
+    over |= _head_and_neck(model) & (-d[:, 2] > BEHIND_EARS) & (d[:, 1] > -length) & (length > 0)
     inside: NDArray[np.bool_] = over[model.faces].any(1) & (model.face_part == anatomy.SKIN)
     return inside
+
+
+def _from_the_eyes(model: BodyModel) -> F64:
+    """(V, 3) m of the template's vertices from between its eyes."""
+    eyes = model.joint_regressor[[JOINT["left_eye_smplhf"], JOINT["right_eye_smplhf"]]] @ model.v_template
+    return np.asarray(model.v_template - eyes.mean(0), np.float64)
+
+
+def _head_and_neck(model: BodyModel) -> NDArray[np.bool_]:
+    a = anatomy.of(model)
+    return np.asarray((a.head + a.neck > 0.3) & a.skin & ~a.inner_mouth)
+
+
+def _hanging(model: BodyModel, o: Observation, posed: F64, parts: Parts) -> float:
+    """m below the eyes down to which hair hangs beside the neck on both sides, 0 where it does not: it hangs behind the
+    neck as well, where no front view shows it.
+
+    What is beside the neck is hair when at two heights in a row most of it has the hair's colour; from there it goes on
+    as far down as the matte stands off the neck.
+    """
+    d, neck = _from_the_eyes(model), _head_and_neck(model)
+    pixels = o.camera.project(posed)[:, :2]
+    person = o.alpha > OUTLINE
+    hair = person & _hair_coloured(o, parts)
+    window, least = BESIDE[0] * o.face_width, BESIDE[1] * o.face_width
+    x = np.arange(o.alpha.shape[1]) + 0.5
+    found, length = 0, 0.0
+    for low in np.arange(*LENGTHS):
+        ring = pixels[neck & (np.abs(d[:, 1] + low) < LENGTHS[2])]
+        y = int(ring[:, 1].mean()) if len(ring) else -1
+        if not 0 <= y < len(hair):
+            break
+        left, right = ring[:, 0].min(), ring[:, 0].max()
+        sides = [(x > left - window) & (x < left), (x > right) & (x < right + window)]
+        wide = min(person[y, side].sum() for side in sides) >= least
+        if found >= 2 and wide:
+            length = float(low)
+        elif found >= 2 or low > LOBES:
+            break
+        else:
+            mostly = all(hair[y, s].sum() >= max(least, MOSTLY * person[y, s].sum()) for s in sides)
+            found = found + 1 if mostly else 0
+            length = float(low) if found >= 2 else 0.0
+    return length
+
+
+def _hair_coloured(o: Observation, parts: Parts) -> NDArray[np.bool_]:
+    """(H, W) pixels whose colour is nearer to the hair's than to the skin's or the cloth's, wherever they lie."""
+    lab = np.asarray(cv2.cvtColor(o.foreground.astype(np.float32).clip(0, 1), cv2.COLOR_RGB2LAB), np.float64)
+    away = np.full((3, *o.alpha.shape), np.inf)
+    for k in (HAIR, SKIN, CLOTH):
+        sure = (parts.probability[..., k] > SURE_HAIR) & (o.alpha > OUTLINE)
+        if sure.sum() >= FEW:
+            away[k] = np.linalg.norm(lab - np.median(lab[sure], 0), axis=2)
+    return np.asarray(away.argmin(0) == HAIR) & np.isfinite(away[HAIR])
 
 
 def _skull(model: BodyModel) -> NDArray[np.bool_]:
@@ -80,9 +151,9 @@ def _skull(model: BodyModel) -> NDArray[np.bool_]:
     return np.asarray((model.weights[:, HEAD] > 0.5) & a.skin & ~a.inner_mouth)
 
 
-def _subdivided(model: BodyModel, levels: int) -> tuple[NDArray[np.int64], sp.csr_matrix]:
+def _subdivided(model: BodyModel, levels: int, length: float) -> tuple[NDArray[np.int64], sp.csr_matrix]:
     """Triangles, and their vertices as means of the body's (n, V)."""
-    chosen = model.faces[region(model)].astype(np.int64)
+    chosen = model.faces[region(model, length)].astype(np.int64)
     used, local = np.unique(chosen, return_inverse=True)
     faces = local.reshape(-1, 3)
     origin = sp.csr_matrix((np.ones(len(used)), (np.arange(len(used)), used)), shape=(len(used), len(model.v_template)))
@@ -150,8 +221,11 @@ def _border(faces: NDArray, n: int) -> NDArray[np.bool_]:
     return out
 
 
-def _heights(o: Observation, parts: Parts, skin: F64, normal: F64, faces: NDArray, border: NDArray) -> F64:
-    """(n,) m along the normals: the matte's at the outline, smooth elsewhere, SUNK at the border."""
+def _heights(
+    o: Observation, parts: Parts, skin: F64, normal: F64, faces: NDArray, border: NDArray, unseen: NDArray
+) -> F64:
+    """(n,) m along the normals: the matte's at the outline, smooth elsewhere, SUNK at the border. unseen (n,): hangs
+    behind the neck, where the outline is that of other hair."""
     n = len(skin)
     L = umbrella(faces, n)
     A = adjacency(faces, n)
@@ -163,14 +237,36 @@ def _heights(o: Observation, parts: Parts, skin: F64, normal: F64, faces: NDArra
         at, more = _to_the_outline(o, parts, skin + height[:, None] * normal, normal)
         wanted, weight = np.zeros(n), np.where(border, 1e3, 0.0)
         wanted[border] = SUNK
-        tell = ~border[at]
+        tell = ~border[at] & ~unseen[at]
         at, more = at[tell], more[tell]
         wanted[at] = (height[at] + more).clip(-INWARDS, farthest)
         weight[at] = np.where(more < 0, 1, ramp[at] ** 2)
-        full = wanted[at][ramp[at] == 1]
-        usual = max(float(np.quantile(full, UPPER)) + MORE, 0.0) if len(full) else 0.0
+        full = at[ramp[at] == 1]
+        usual = _usual(wanted[full], normal[full], bool(unseen.any()))
         height = sl.spsolve((smooth + sp.diags(weight)).tocsc(), weight * wanted + USUAL * usual * ramp)
     return np.asarray(height)
+
+
+def _usual(told: F64, normal: F64, hangs: bool) -> float:
+    """m that hair stands off the back of the head, from heights (n,) that outlines tell at normals (n, 3).
+
+    Short hair is there as at the sides, whatever is piled up on the crown. Hair that hangs down falls over the back of
+    the head from the crown.
+    """
+    if not len(told):
+        return 0.0
+    even = _quantile(told, np.ones(len(told)), UPPER) + MORE
+    if not hangs:
+        aside = normal[:, 0] ** 2 / (normal[:, 0] ** 2 + normal[:, 1] ** 2 + 1e-12)
+        even = min(even, _quantile(told, aside**SIDEWARDS + 1e-3, UPPER) + MORE_THAN_SIDES)
+    return max(even, 0.0)
+
+
+def _quantile(values: F64, weights: F64, share: float) -> float:
+    """Of weighted values (n,)."""
+    order = np.argsort(values)
+    below = np.cumsum(weights[order]) - weights[order] / 2
+    return float(np.interp(share * weights.sum(), below, values[order]))
 
 
 def _within(o: Observation, points: F64) -> F64:

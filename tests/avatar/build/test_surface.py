@@ -221,6 +221,38 @@ def test_hair_gains_its_height_behind_the_hairline_and_is_thickest_at_the_back(p
     assert np.median(s.height[behind]) >= np.median(s.height[full])
 
 
+def test_a_high_crown_does_not_make_the_back_of_short_hair_thick() -> None:
+    """Outlines tell 40 mm above and 10 mm at the sides; what hangs down falls from the crown."""
+    angle = np.linspace(0, np.pi, 181)
+    normal = np.stack([np.cos(angle), np.sin(angle), 0 * angle], 1)
+    told = np.where(np.abs(normal[:, 0]) > 0.8, 0.010, 0.040)
+    short, hanging = (scalp._usual(told, normal, hangs) for hangs in (False, True))
+    assert 0.010 <= short < 0.020
+    assert hanging >= 0.040
+
+
+def test_wide_sides_do_not_make_the_back_thicker_than_the_whole_outline_does() -> None:
+    normal = np.array([[0.0, 1.0, 0.0]] * 9 + [[1.0, 0.0, 0.0]])
+    told = np.array([0.01] * 9 + [0.05])
+    assert scalp._usual(told, normal, False) <= scalp._usual(told, normal, True)
+
+
+@pytest.mark.parametrize(("seed", "long"), [(202, True), (205, True), (201, False), (206, False)])
+def test_hair_beside_the_neck_goes_on_behind_it(nets: None, seed: int, long: bool) -> None:
+    """Nobody whose hair ends at the ears gets hair behind the neck."""
+    s = made_up.scene({}, seed=seed, aside=0)
+    assert s.human.long_hair == long
+    model, o = body.load(), made_up.observed(s)
+    fit = fitting.fit(model, o.camera, o.face, o.person.body)
+    vertices = refine.refine(model, fit, o.landmarks, o.alpha).vertices
+    grown = scalp.build(model, o, vertices, parts.find(model, o, vertices))
+    assert grown.behind.any() == long
+    low = vertices[model.faces[anatomy.of(model).of_part(anatomy.LEFT_EYE)[model.faces].all(1)]].mean((0, 1))[1] - 0.12
+    assert (grown.vertices[:, 1] < low).any() == long
+    turned = grown.weights[:, prune.HEAD]
+    assert (turned == 1).all() != long  # what lies on the neck turns with the neck
+
+
 def test_the_sheet_starts_at_the_depth_of_the_contour_not_of_the_face() -> None:
     y, x = np.mgrid[:60, :80]
     off = np.hypot(x - 30, y - 30)
