@@ -25,7 +25,7 @@ from models.motion import HEAD
 
 HIDDEN_INSIDE, HIDDEN_SHELL, HIDDEN_HAIR, HIDDEN_HEAD, HIDDEN_TRUNK = 1.5, 2.0, 2.0, 3.0, 4.6
 HIDDEN_TEETH = 1.0  # crowns and the lines between them
-AROUND_STEP = 0.0025  # m at most between spots of the mouth's inside, and beside what unrolls
+AROUND_STEP = 0.0020  # m at most between spots of the mouth's inside, and beside what unrolls
 HAIR_STEP = 0.0028  # m at least between those of hidden hair
 FOLDED_STEP = 0.0012  # m at most between those on teeth, and on lips and lids that unroll, as large as they get
 SEEN_SIGMA, HIDDEN_SIGMA, HAIR_SIGMA = 0.45, 0.75, 0.55  # of the spacing
