@@ -85,15 +85,9 @@ def first_colours(model: BodyModel, o: Observation, mesh: UnionMesh, seeds: Seed
     colour[edge] = sample(o.foreground, grain.inwards(o, seeds.pixel[edge], cloth))
     worn = np.where(shown, mesh.parts.at(seeds.pixel)[:, CLOTH], fields.share(corners.clip(0, n - 1), w)[:, CLOTH])
     outer = on_body & ~seeds.folded & ~inner & np.isin(part, [anatomy.SKIN, anatomy.SCALP])
-    skin = outer & (part == anatomy.SKIN)  # hair has its own (grain.py)
-    colour[bare & skin] += contour.off_at_the_contour(mesh, seeds, bare & skin, shown & skin, colour - fill, worn)
-    colour[bare & outer] = contour.beside_hair(mesh, seeds, bare & outer, colour)
+    _continue_what_is_seen(mesh, seeds, colour, colour - fill, shown, outer, worn)
     hairline = _about_the_hairline(model, mesh)[seeds.face] & ~inner
-    points = np.einsum("nk,nkc->nc", w[hairline], mesh.posed[corners[hairline]])
-    bare_scalp = mesh.parts.at(seeds.pixel[hairline])[:, SKIN]
-    colour[hairline] = completion.beside_bare_scalp(
-        colour[hairline], points, ~shown[hairline], (part == anatomy.SCALP)[hairline], bare_scalp
-    )
+    _bare_the_temples(mesh, seeds, colour, shown, hairline)
     doubt = np.zeros(len(colour))
     for ball in balls:
         at, paint = eye_colours.colours(o, ball, seeds, colour)
@@ -103,6 +97,36 @@ def first_colours(model: BodyModel, o: Observation, mesh: UnionMesh, seeds: Seed
     at, paint, share = lids.unrolled(mesh, o, seeds, blink)
     colour[at] += share[:, None] * (paint - colour[at])
     doubt[at] = share
+    _colour_sheets(o, mesh, seeds, shown, colour, doubt)
+    return colour.clip(0, 1), doubt
+
+
+def _continue_what_is_seen(
+    mesh: UnionMesh, seeds: Seeds, colour: F64, off: F64, shown: NDArray[np.bool_], outer: NDArray[np.bool_], worn: F64
+) -> None:
+    """Hidden spots of the outer (N,) body begin in the colours of what is seen beside them; colour (N, 3) in place. off
+    (N, 3): by how much the colours so far differ from the fill; worn (N,): how much is cloth."""
+    hidden, skin = ~shown & outer, outer & (mesh.part[seeds.face] == anatomy.SKIN)  # hair has its own (grain.py)
+    colour[hidden & skin] += contour.off_at_the_contour(mesh, seeds, hidden & skin, shown & skin, off, worn)
+    colour[hidden] = contour.beside_hair(mesh, seeds, hidden, colour)
+
+
+def _bare_the_temples(
+    mesh: UnionMesh, seeds: Seeds, colour: F64, shown: NDArray[np.bool_], hairline: NDArray[np.bool_]
+) -> None:
+    """Hidden spots about the hairline (N,) look like the bare scalp beside them; colour (N, 3) in place."""
+    w = np.concatenate([1 - seeds.bary.sum(1, keepdims=True), seeds.bary], 1)[hairline]
+    points = np.einsum("nk,nkc->nc", w, mesh.posed[mesh.skin.faces[seeds.face[hairline]]])
+    on_scalp = mesh.part[seeds.face[hairline]] == anatomy.SCALP
+    skin = mesh.parts.at(seeds.pixel[hairline])[:, SKIN]
+    colour[hairline] = completion.beside_bare_scalp(colour[hairline], points, ~shown[hairline], on_scalp, skin)
+
+
+def _colour_sheets(
+    o: Observation, mesh: UnionMesh, seeds: Seeds, shown: NDArray[np.bool_], colour: F64, doubt: F64
+) -> None:
+    """The sheet where something nearer hides it, and arms; colour (N, 3) and doubt (N,) in place."""
+    part = mesh.part[seeds.face]
     hidden = (part == anatomy.SHELL) & ~shown
     if hidden.any():  # what continues under something nearer looks as it does beside it
         visible = _shell_seen(o, seeds, part)
@@ -112,7 +136,6 @@ def first_colours(model: BodyModel, o: Observation, mesh: UnionMesh, seeds: Seed
         colour[on] = sample(arm.foreground, seeds.pixel[on])
         below = (part != anatomy.ARM) & (sample(arm.alpha[..., None], seeds.pixel)[:, 0] > THROUGH)
         doubt[below] = DOUBT_BELOW  # mixed with the arm's own it could take any colour
-    return colour.clip(0, 1), doubt
 
 
 def _about_the_hairline(model: BodyModel, mesh: UnionMesh) -> NDArray[np.bool_]:
