@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import fnmatch
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -77,3 +78,9 @@ def dotted_names(path: Path) -> Iterator[str]:
             yield from (a.name for a in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
             yield from (node.module, *(f"{node.module}.{a.name}" for a in node.names))
+
+
+def test_pytest_leaves_no_folder_of_tests_out(pytestconfig: pytest.Config) -> None:
+    left_out = pytestconfig.getini("norecursedirs")
+    folders = {f for path in (ROOT / "tests").rglob("test_*.py") for f in path.relative_to(ROOT).parts[:-1]}
+    assert "build" in folders and not [f for f in folders for p in left_out if fnmatch.fnmatch(f, p)]

@@ -15,9 +15,11 @@ from avatar.build.seed import Seeds
 from avatar.build.unroll import Unrolled
 from avatar.render.contract import LAYER
 from avatar.rig import Rig
+from models.motion import NECK
 
-MOST, MOST_HIDDEN = 3.1, 4.2  # px, half of the longest spot at a face 140 px wide; of hidden skin below the head
+MOST, MOST_NECK, MOST_TRUNK = 3.1, 4.2, 7.5  # px, half of the longest spot at a face 140 px wide; of hidden skin there
 MOST_LIPS, OF_STEP = 0.001, 0.7  # m, of the spacing: seen spots on lips are flat and would stand over the teeth
+OF_NECK = 0.2  # weight of head and neck from which skin is the neck's
 GROWN = 2.0  # times its length in the photo, of a spot on skin that unrolls: others lie below it there
 
 
@@ -29,8 +31,11 @@ def bounded(avatar: Avatar, o: Observation, seeds: Seeds, unrolled: Unrolled) ->
     already = largest_axes(photo, faces, seeds.face, seeds.shape)  # long along a steep surface
     limit = MOST * unit(o) * depth / o.camera.focal
     head = np.isin(avatar.mesh.joint_index[faces[seeds.face]][..., 0], (*anatomy.HEAD_JOINTS,)).all(1)
+    turns = np.isin(avatar.mesh.joint_index, (*anatomy.HEAD_JOINTS, NECK)) * avatar.mesh.joint_weight
+    neck = (turns.sum(1)[faces[seeds.face]] > OF_NECK).any(1)
     underlay = ~seeds.seen & (avatar.part[seeds.face] == anatomy.SKIN)
-    most = np.where(underlay, np.where(head, limit, MOST_HIDDEN / MOST * limit), np.maximum(limit, already))
+    below = np.where(neck, MOST_NECK, MOST_TRUNK) / MOST * limit
+    most = np.where(underlay, np.where(head, limit, below), np.maximum(limit, already))
     covers = unrolled.folded[seeds.face] & seeds.seen
     most = np.where(covers, np.minimum(most, GROWN * already), most)
     lips = seeds.seen & np.isin(seeds.layer, [LAYER["lips"], LAYER["cavity"]])
