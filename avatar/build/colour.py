@@ -115,8 +115,7 @@ def _bare_the_temples(
     mesh: UnionMesh, seeds: Seeds, colour: F64, shown: NDArray[np.bool_], hairline: NDArray[np.bool_]
 ) -> None:
     """Hidden spots about the hairline (N,) look like the bare scalp beside them; colour (N, 3) in place."""
-    w = np.concatenate([1 - seeds.bary.sum(1, keepdims=True), seeds.bary], 1)[hairline]
-    points = np.einsum("nk,nkc->nc", w, mesh.posed[mesh.skin.faces[seeds.face[hairline]]])
+    points = contour.places(mesh, seeds)[hairline]
     on_scalp = mesh.part[seeds.face[hairline]] == anatomy.SCALP
     skin = mesh.parts.at(seeds.pixel[hairline])[:, SKIN]
     colour[hairline] = completion.beside_bare_scalp(colour[hairline], points, ~shown[hairline], on_scalp, skin)

@@ -34,7 +34,7 @@ def off_at_the_contour(
     tri = mesh.posed[mesh.skin.faces[seeds.face]]
     normal = np.cross(tri[:, 1] - tri[:, 0], tri[:, 2] - tri[:, 0])
     normal *= FACING / (np.linalg.norm(normal, axis=1, keepdims=True) + 1e-15)
-    place = np.concatenate([_places(mesh, seeds), normal, WORN * cloth[:, None]], 1)
+    place = np.concatenate([places(mesh, seeds), normal, WORN * cloth[:, None]], 1)
     share, mean = _nearest(place[hidden], place[shown], off[shown], REACH)
     return share * mean
 
@@ -45,12 +45,12 @@ def beside_hair(mesh: UnionMesh, seeds: Seeds, hidden: NDArray[np.bool_], colour
     hair &= mesh.parts.at(seeds.pixel)[:, HAIR] > SURE
     if hair.sum() < POINTS:
         return colour[hidden]
-    place = _places(mesh, seeds)
+    place = places(mesh, seeds)
     share, mean = _nearest(place[hidden], place[hair], colour[hair], REACH_OF_HAIR)
     return np.asarray(colour[hidden] + share * (mean - colour[hidden]))
 
 
-def _places(mesh: UnionMesh, seeds: Seeds) -> F64:
+def places(mesh: UnionMesh, seeds: Seeds) -> F64:
     """(N, 3) m as posed in the photo."""
     w = np.concatenate([1 - seeds.bary.sum(1, keepdims=True), seeds.bary], 1)
     return np.asarray(np.einsum("nk,nkc->nc", w, mesh.posed[mesh.skin.faces[seeds.face]]))

@@ -20,6 +20,7 @@ from avatar.build.observe import Observation
 from avatar.limbs import FORESHORTENED, FREE
 from models.matting import push_pull
 from models.person import FACE_OVAL, LEFT_HIP, LEFT_SHOULDER, RIGHT_HIP, RIGHT_SHOULDER
+from models.person_mask import disc
 
 TRUNK = 1
 LABEL = {"left": 2, "right": 3}
@@ -203,7 +204,7 @@ def _spits(o: Observation, f: ArmFit, label: NDArray, sway: NDArray, px: F64) ->
     near = to_segment(xx, yy, *f.pixels[:2])[0] < WIDE_SLEEVE * px[0]
     before = swept((label >= 2) & (o.alpha > 0.5), f.pixels[0] - f.pixels[1], SPIT_LENGTH * px[0])
     trunk = (label == TRUNK) & (o.alpha > 0.5)
-    narrow = trunk & near & (sway > 0.5) & ~_broad(trunk, SPIT * px[0])
+    narrow = trunk & near & (sway > 0.5) & ~by_disc(trunk, cv2.MORPH_OPEN, SPIT * px[0])
     count, piece = cv2.connectedComponents(narrow.astype(np.uint8))
     ends = np.bincount(piece[before], minlength=count) > 0.5 * np.bincount(piece.ravel(), minlength=count)
     spit = (narrow & ends[piece]).astype(np.uint8)
@@ -211,12 +212,11 @@ def _spits(o: Observation, f: ArmFit, label: NDArray, sway: NDArray, px: F64) ->
     return np.asarray((spit > 0) | fringe)
 
 
-def _broad(mask: NDArray[np.bool_], radius: float) -> NDArray[np.bool_]:
-    """The mask opened by a disc; beyond the picture it goes on as at the border."""
+def by_disc(mask: NDArray[np.bool_], operation: int, radius: float) -> NDArray[np.bool_]:
+    """The mask opened or closed (cv2.MORPH_*) by a disc; beyond the picture it goes on as at the border."""
     r = max(round(radius), 1)
-    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * r + 1, 2 * r + 1))
     around = cv2.copyMakeBorder(mask.astype(np.uint8), r, r, r, r, cv2.BORDER_REPLICATE)
-    return np.asarray(cv2.morphologyEx(around, cv2.MORPH_OPEN, disc)[r:-r, r:-r] > 0)
+    return np.asarray(cv2.morphologyEx(around, operation, disc(r))[r:-r, r:-r] > 0)
 
 
 def swept(mask: NDArray[np.bool_], way: F64, length: float) -> NDArray[np.bool_]:
@@ -386,8 +386,5 @@ def _uncovered(r: Region) -> F64:
 def _without_notches(mask: NDArray[np.bool_], radius: float) -> NDArray[np.bool_]:
     """The mask closed by a disc; beyond the picture it goes on as at the border."""
     small = cv2.resize(mask.astype(np.uint8), None, fx=1 / COARSE, fy=1 / COARSE, interpolation=cv2.INTER_AREA)
-    r = max(round(radius / COARSE), 1)
-    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * r + 1, 2 * r + 1))
-    around = cv2.copyMakeBorder(small, r, r, r, r, cv2.BORDER_REPLICATE)
-    closed = cv2.morphologyEx(around, cv2.MORPH_CLOSE, disc)[r:-r, r:-r]
+    closed = by_disc(small > 0, cv2.MORPH_CLOSE, radius / COARSE).astype(np.uint8)
     return np.asarray(cv2.resize(closed, mask.shape[::-1], interpolation=cv2.INTER_LINEAR) > 0)

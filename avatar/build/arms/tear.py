@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from avatar.asset import Avatar, State
 from avatar.build.anatomy import ARM
-from avatar.build.arms.owner import ARMPIT
+from avatar.build.arms.owner import ARMPIT, by_disc
 from avatar.render import cpu
 from avatar.render.contract import Camera
 from models.motion import JOINT
@@ -64,7 +64,7 @@ class TearGauge:
         _, ids = cpu.zbuffer(self.camera.project(still), avatar.mesh.faces, self.camera.width, self.camera.height)
         self._pixels = int(arm[ids[ids >= 0]].sum())
         depth = float(np.median(-still[avatar.mesh.faces[arm], 2]))
-        self._crack = max(round(CRACK * self.camera.focal / depth), 1)  # px
+        self._crack = CRACK * self.camera.focal / depth  # px
         drawn = self._draw(still)
         self._usual = self._bare(drawn)
         person = cv2.erode((drawn[..., 3] > COVERED).astype(np.uint8), np.ones((3, 3))) > 0
@@ -114,13 +114,8 @@ class TearGauge:
         alpha = drawn[..., 3]
         covered = alpha > COVERED
         upper, trunk = (covered & (drawn[..., k] > 0.5 * alpha) for k in (_UPPER, _TRUNK))
-        return self._closed(upper | trunk) & ~self._closed(upper) & ~self._closed(trunk) & ~covered
-
-    def _closed(self, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        r = self._crack
-        disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * r + 1, 2 * r + 1))
-        around = cv2.copyMakeBorder(mask.astype(np.uint8), r, r, r, r, cv2.BORDER_REPLICATE)
-        return np.asarray(cv2.morphologyEx(around, cv2.MORPH_CLOSE, disc)[r:-r, r:-r] > 0)
+        together, *alone = (by_disc(part, cv2.MORPH_CLOSE, self._crack) for part in (upper | trunk, upper, trunk))
+        return together & ~alone[0] & ~alone[1] & ~covered
 
 
 def _with_parts_for_colours(avatar: Avatar, arm: NDArray[np.bool_]) -> Avatar:
