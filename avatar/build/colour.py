@@ -34,6 +34,7 @@ THROUGH = 0.03  # of a moving arm's matte from which what lies below it is mixed
 DOUBT_BELOW = 0.15
 RIDGE_DOUBTED = 0.4  # where the photo shows the Gaussian's neighbour
 RIDGE_EDGE = 6.0  # how much more where the matte is half transparent: there the background's share is uncertain
+RIDGE_OPAQUE = 30.0  # the same of what is opaque there
 RIDGE_OUTLINE = 5.0  # how much more at the outline of a surface that turns inwards: it must not keep a rim
 DOUBT_EYE = 0.25  # of an eye's white beside its lids: what is lost there is the look of the photo's eye
 CROWDED = 3
@@ -225,12 +226,15 @@ def solve(o: Observation, mesh: UnionMesh, gaussians: Gaussians, seeds: Seeds, d
     ridge = np.maximum(ridge, np.where(seeds.folded, RIDGE_HIDDEN, RIDGE_DOUBTED * doubt))
     on_surface = (mesh.part[seeds.face] == anatomy.SKIN) | (mesh.part[seeds.face] == anatomy.SCALP)
     ridge = ridge * np.where(on_surface, 1 + RIDGE_OUTLINE * grain.at_edge(o, seeds.pixel), 1)
-    ridge = ridge * (1 + np.where(seeds.layer == LAYER["fringe"], RIDGE_FRINGE, RIDGE_EDGE) * (1 - seeds.opacity))
+    soft = 1 - np.minimum(seeds.opacity, np.where(seeds.seen, sample(o.alpha[..., None], seeds.pixel)[:, 0], 1))
+    edge = np.where(mesh.hides[seeds.face], RIDGE_OPAQUE, RIDGE_EDGE)
+    ridge = ridge * (1 + np.where(seeds.layer == LAYER["fringe"], RIDGE_FRINGE, edge) * soft)
     return ridge_solution(A, b, gaussians.colour.astype(np.float64), ridge[:, None], steps).clip(0, 1)
 
 
 def solve_opacity(o: Observation, mesh: UnionMesh, gaussians: Gaussians, seeds: Seeds) -> F64:
-    """(N,) opacities with which the seen Gaussians at the outline redraw the matte.
+    """(N,) opacities with which the seen Gaussians at the outline, but for those of surfaces that hide what is behind
+    them, redraw the matte.
 
     A lattice samples a sharp matte too coarsely: mixed by weight, its samples blur it. Alpha is linear in them, too,
     but for its two layers, of which one dims the other: hence some rounds.
@@ -250,7 +254,8 @@ def _opacity_step(o: Observation, mesh: UnionMesh, gaussians: Gaussians, seeds: 
     A = w.matrix()[rows]  # every row sums to alpha: what a Gaussian adds to it, if all were as opaque as the mean is
     mean = A @ start / alpha[rows]
     A = sp.diags(1 / np.maximum(mean, 0.02)) @ A
-    ridge = np.where(seeds.seen, RIDGE_OPACITY, RIDGE_KEPT)
+    opaque = mesh.hides[seeds.face] & (seeds.opacity == 1)
+    ridge = np.where(seeds.seen & ~opaque, RIDGE_OPACITY, RIDGE_KEPT)
     wanted = o.alpha.reshape(-1)[rows].astype(np.float64)
     return ridge_solution(A.tocsr(), wanted[:, None], start[:, None], ridge[:, None])[:, 0].clip(0, 1)
 

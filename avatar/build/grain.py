@@ -21,6 +21,7 @@ EDGE = 3.0  # px of a face 140 px wide along the matte's edge whose colours are 
 COARSE = 5.0  # px, sigma of what counts as coarse
 LEAST_RUN = 8.0  # px of hair along a ray that are needed
 CONTRAST = 1.5  # of the fine structure, against the averaging of overlapping Gaussians
+STRONGEST = 2.0  # usual deviations of its brightness that it may have: a gleam or a gap is where it is, and nowhere else
 INNER = 0.6  # share of the hair's inner colours against the fill, which comes from its rim
 ASIDE = 0.3  # rad by which each fold is turned
 STEP = 0.5  # px
@@ -88,10 +89,20 @@ def of_hidden(o: Observation, mesh: UnionMesh, seeds: Seeds, hidden: NDArray[np.
     inner = middle + (start[k] - 0.6 * run)[:, None] * np.stack([np.cos(angle), np.sin(angle)], 1)
     H, W = o.alpha.shape
     q, i = (np.floor(x).astype(int).clip(0, [W - 1, H - 1]) for x in (at, inner))
-    fine = CONTRAST * (o.foreground - coarse)[q[:, 1], q[:, 0]]
+    fine = _fine(o, mesh, coarse, mean)[q[:, 1], q[:, 0]]
     share = np.clip(length[k] / (LEAST_RUN * unit(o)) - 0.5, 0, 1)[:, None]
     out[on] += share * (INNER * (0.5 * (coarse[i[:, 1], i[:, 0]] + mean) - out[on]) + fine)
     return out
+
+
+def _fine(o: Observation, mesh: UnionMesh, coarse: NDArray[np.float32], mean: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(H, W, 3) the fine structure of hair: of its brightness alone, in its mean colour (3,), for what shines through
+    thin hair has another."""
+    light = (o.foreground - coarse).mean(2)
+    hair = _hair(o, mesh)
+    usual = 1.4826 * float(np.median(np.abs(light[hair]))) if hair.any() else 0.0
+    tint = mean / max(float(mean.mean()), 1e-3)
+    return np.asarray(CONTRAST * np.clip(light, -STRONGEST * usual, STRONGEST * usual)[..., None] * tint, np.float32)
 
 
 def _hair(o: Observation, mesh: UnionMesh) -> NDArray[np.bool_]:

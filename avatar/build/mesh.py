@@ -56,6 +56,11 @@ class UnionMesh:
         return self.body_vertices + len(self.scalp.vertices)
 
     @property
+    def hides(self) -> NDArray[np.bool_]:
+        """(F,) skin and scalp that hide what is behind them."""
+        return self.occluder & np.isin(self.part, [anatomy.SKIN, anatomy.SCALP])
+
+    @property
     def sheet_of(self) -> NDArray[np.int64]:
         """(F,) which sheet a triangle belongs to, -1 for none."""
         out = np.full(len(self.part), -1)

@@ -46,6 +46,7 @@ LETS_THROUGH = 0.97  # of the matte, under which a moving arm's own matte shows 
 SOFT = 0.5  # alpha from which a hidden Gaussian is the person's
 NEIGHBOURS = 4  # points of the lattices about a pixel, of which the one that covers it best is meant
 GAP = 0.7  # spacings of the nearest Gaussian from which a pixel lies in a gap between two lattices
+HALF = 0.5  # matte from which what turns and hides what is behind it is opaque: a turn puts it in the head's middle
 FRINGE_BELOW = 0.15  # opacity under which a Gaussian belongs to the matte's fringe, whatever it lies on
 
 
@@ -82,6 +83,7 @@ def seed(
     q = pixel.astype(int)
     bary = _bary_of_rays(points, faces[face], pixel, o.camera)
     opacity = _opacity(o, mesh, face, q)
+    opacity[mesh.hides[face] & (opacity > HALF)] = 1
     turns = _turns(mesh)[face]
     bridge = np.where(turns, np.minimum(LONGEST * unit(o) / (SEEN_SIGMA * step), STRETCH_BRIDGE), STRETCH_BRIDGE)
     bridge = np.where(turns & (opacity < CERTAIN), STRETCH_FRINGE, bridge)

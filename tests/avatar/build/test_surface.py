@@ -436,3 +436,16 @@ def test_the_photo_state_redraws_the_matte(built: Built, person: Person) -> None
     soft = cv2.dilate(((o.alpha > 0.02) & (o.alpha < 0.98)).astype(np.uint8), np.ones((3, 3))) > 0
     error = float(np.abs(drawn - o.alpha)[soft].mean())
     assert error < 0.04
+
+
+def test_nothing_shines_through_what_a_turn_puts_in_the_heads_middle(built: Built) -> None:
+    """Hair and skin at the photo's outline are half transparent there; turned, the wall must not gleam through them."""
+    a = built.avatar
+    corners = a.mesh.faces[a.gaussians.face]
+    w = np.concatenate([1 - a.gaussians.bary.sum(1, keepdims=True), a.gaussians.bary], 1)
+    points = np.einsum("nk,nkc->nc", w, Rig(a).vertices(a.photo)[corners])
+    inside = cv2.erode((check.draw(a, a.photo)[..., 3] > 0.6).astype(np.uint8), np.ones((3, 3))) > 0
+    q = np.floor(a.camera.project(points)[:, :2]).astype(int)
+    at = inside[q[:, 1].clip(0, a.camera.height - 1), q[:, 0].clip(0, a.camera.width - 1)]
+    surface = a.occluder[a.gaussians.face] & np.isin(a.part[a.gaussians.face], [anatomy.SKIN, anatomy.SCALP])
+    assert (a.gaussians.opacity[surface & at] > 0.95).mean() > 0.999
