@@ -17,11 +17,13 @@ from avatar.build.observe import Observation, unit
 from avatar.build.parts import HAIR
 from avatar.build.seed import Seeds
 
+F32 = NDArray[np.float32]
+
 EDGE = 3.0  # px of a face 140 px wide along the matte's edge whose colours are not the person's alone
 COARSE = 5.0  # px, sigma of what counts as coarse
 LEAST_RUN = 8.0  # px of hair along a ray that are needed
 CONTRAST = 1.5  # of the fine structure, against the averaging of overlapping Gaussians
-STRONGEST = 2.0  # usual deviations of its brightness that it may have: a gleam or a gap is where it is, and nowhere else
+STRONGEST = 2.0  # usual deviations of its brightness that it may have: a gleam is where it is alone
 INNER = 0.6  # share of the hair's inner colours against the fill, which comes from its rim
 ASIDE = 0.3  # rad by which each fold is turned
 STEP = 0.5  # px
@@ -95,7 +97,7 @@ def of_hidden(o: Observation, mesh: UnionMesh, seeds: Seeds, hidden: NDArray[np.
     return out
 
 
-def _fine(o: Observation, mesh: UnionMesh, coarse: NDArray[np.float32], mean: NDArray[np.float32]) -> NDArray[np.float32]:
+def _fine(o: Observation, mesh: UnionMesh, coarse: F32, mean: F32) -> F32:
     """(H, W, 3) the fine structure of hair: of its brightness alone, in its mean colour (3,), for what shines through
     thin hair has another."""
     light = (o.foreground - coarse).mean(2)
