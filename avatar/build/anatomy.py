@@ -47,8 +47,7 @@ class Anatomy:
 
     def _temples(self) -> NDArray[np.bool_]:
         """Skin beside the eyes and the forehead, before the ears, below where hair grows."""
-        v = self.model.v_template.astype(np.float64)
-        d = v - (self.model.joint_regressor[[LEFT_BALL_JOINT, RIGHT_BALL_JOINT]] @ v).mean(0)
+        d = self.from_the_eyes
         on = (d[:, 1] > 0) & (d[:, 1] < TEMPLE_HIGH) & (np.abs(d[:, 0]) > TEMPLE_ASIDE) & (d[:, 2] > -TEMPLE_BACK)
         return np.asarray(on & self.skin & (self.head > 0.5))
 
@@ -61,6 +60,17 @@ class Anatomy:
         near = self.skin & (clearance > -0.0003) & (clearance < 0.006) & (away[:, 2] > 0.3 * radius)
         ids = np.flatnonzero(near)
         return ids, clearance[ids].clip(LEAST_CLEARANCE, MOST_CLEARANCE)
+
+    @functools.cached_property
+    def from_the_eyes(self) -> NDArray[np.float64]:
+        """(V, 3) m of the template's vertices from between its eyes."""
+        v = self.model.v_template.astype(np.float64)
+        return np.asarray(v - (self.model.joint_regressor[[LEFT_BALL_JOINT, RIGHT_BALL_JOINT]] @ v).mean(0))
+
+    @property
+    def head_and_neck(self) -> NDArray[np.bool_]:
+        """(V,) their skin."""
+        return np.asarray((self.head + self.neck > 0.3) & self.skin & ~self.inner_mouth)
 
     def _region(self, name: str, V: int) -> NDArray[np.bool_]:
         mask = np.zeros(V, bool)

@@ -13,7 +13,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from avatar.build import anatomy, completion, eyes, parts, scalp, shell, teeth
+from avatar.build import anatomy, completion, ears, eyes, parts, scalp, shell, teeth
 from avatar.build.arms.fit import chain
 from avatar.build.arms.plan import Plan
 from avatar.build.arms.sheet import Sheet
@@ -71,10 +71,11 @@ class UnionMesh:
 def build(model: BodyModel, fit: Fit, refined: Refined, plan: Plan) -> UnionMesh:
     o = plan.trunk
     classes = parts.find(model, o, refined.vertices)
-    hair = scalp.build(model, o, refined.vertices, classes)
+    hidden = ears.covered(model, o, refined.vertices, classes)
+    hair = scalp.build(model, o, refined.vertices, classes, hidden)
     n = len(refined.vertices)
     surface = np.concatenate([refined.vertices, hair.vertices])
-    body_faces = _body_faces(model, o, refined.vertices, plan.dropped)
+    body_faces = _body_faces(model, o, refined.vertices, plan.dropped | hidden)
     kept = np.concatenate([model.faces[body_faces], hair.faces + n]).astype(np.int32)
     pixels = o.camera.project(surface)
     front = kept[np.concatenate([np.ones(len(body_faces), bool), ~hair.behind])]
@@ -131,8 +132,8 @@ def _sheets(plan: Plan, posed: F64, faces: NDArray) -> list[Sheet]:
 
 
 def _body_faces(model: BodyModel, o: Observation, vertices: F64, dropped: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Triangles of the body that take part: no teeth or lashes, no forearms or moving arms, nothing far outside picture
-    or matte."""
+    """Triangles of the body that take part: no teeth or lashes, no forearms, nothing dropped (V,) (moving arms, covered
+    ears), nothing far outside picture or matte."""
     a = anatomy.of(model)
     p = o.camera.project(vertices)[:, :2]
     margin = 60 * unit(o)

@@ -32,6 +32,8 @@ PLACE_UNIT = 0.45  # of the face's width
 SKIN_CHROMA, SKIN_LIGHT = 13.0, 30.0  # distances in CIE Lab from the face's median within which a colour may be skin's
 OUTLINE = (1.0, 5.0)  # px inside the matte's edge where the crown is surely hair
 SURE_HAIR = 0.7  # probability
+SOLID = 0.9  # alpha from which a pixel has the person's colour
+FEW = 20  # pixels that tell no class' colour
 SHOULDERS = 0.35  # face heights under the chin where cloth may begin
 BROW_MARGIN, CROWN_MARGIN = 0.12, 0.45  # face heights over the eyes where hair may begin, and where it surely has
 
@@ -78,6 +80,17 @@ def find(model: BodyModel, o: Observation, vertices: F64) -> Parts:
     full = cv2.resize(probability, (o.rgb.shape[1], o.rgb.shape[0]), interpolation=cv2.INTER_LINEAR)
     tone = np.median(small[face], 0) if face.any() else np.full(3, 0.5)
     return Parts(full / np.maximum(full.sum(2, keepdims=True), 1e-6), tone.astype(np.float64))
+
+
+def hair_coloured(o: Observation, parts: Parts) -> NDArray[np.bool_]:
+    """(H, W) pixels whose colour is nearer to the hair's than to the skin's or the cloth's, wherever they lie."""
+    lab = np.asarray(cv2.cvtColor(o.foreground.astype(np.float32).clip(0, 1), cv2.COLOR_RGB2LAB), np.float64)
+    away = np.full((3, *o.alpha.shape), np.inf)
+    for k in (HAIR, SKIN, CLOTH):
+        sure = (parts.probability[..., k] > SURE_HAIR) & (o.alpha > SOLID)
+        if sure.sum() >= FEW:
+            away[k] = np.linalg.norm(lab - np.median(lab[sure], 0), axis=2)
+    return np.asarray(away.argmin(0) == HAIR) & np.isfinite(away[HAIR])
 
 
 def _vote(lab: F32, person: NDArray[np.bool_], samples: list[NDArray[np.bool_]], face: float) -> F32:

@@ -21,7 +21,7 @@ from scipy.spatial import cKDTree
 from avatar.build import anatomy
 from avatar.build.kinematics import F64
 from avatar.build.observe import Observation, unit
-from avatar.build.parts import CLOTH, HAIR, SKIN, SURE_HAIR, Parts
+from avatar.build.parts import HAIR, Parts, hair_coloured
 from avatar.build.refine import adjacency, stray, umbrella
 from models.body import BodyModel
 from models.motion import HEAD, JOINT
@@ -35,7 +35,6 @@ LENGTHS = (0.06, 0.17, 0.01)  # m below the eyes at which hair is looked for bes
 LOBES = 0.115  # m below the eyes from which on hair that is not there yet does not begin
 MOSTLY = 0.7  # share of what is beside the neck
 BESIDE = (0.25, 0.05)  # of the face's width: how far beside the neck it is looked for, and how much has to be there
-FEW = 20  # pixels that tell no class' colour
 LEVELS = 2  # subdivisions: edges of 18 mm become 4.5 mm
 OUTLINE = 0.9  # alpha at which the scalp ends: softer hair is the fringe's, which alone can be half transparent
 EDGE_ON = 0.15  # |cosine| to the view up to which a vertex tells the outline
@@ -61,15 +60,15 @@ class Scalp:
     weights: F64  # (n, J)
     origin: sp.csr_matrix  # (n, V) each vertex as a mean of the body's
     height: F64  # (n,) m over the skin
-    behind: NDArray[np.bool_]  # (F,) hair that hangs behind the neck
+    behind: NDArray[np.bool_]  # (F,) hair that hangs behind the neck or covers an ear
 
 
-def build(model: BodyModel, o: Observation, posed: F64, parts: Parts) -> Scalp:
-    """posed (V, 3) m: the body in the photo."""
+def build(model: BodyModel, o: Observation, posed: F64, parts: Parts, ears: NDArray[np.bool_]) -> Scalp:
+    """posed (V, 3) m: the body in the photo; ears (V,): vertices of those that hair covers."""
     length = _hanging(model, o, posed, parts)
-    faces, origin = _subdivided(model, LEVELS, length)
-    grown = region(model)[region(model, length)]
-    behind = np.tile(~grown, len(faces) // len(grown))  # a subdivision keeps the triangles' order
+    coarse, origin, behind = _covered(model, length, ears)
+    faces, origin = _subdivided(coarse, origin)
+    behind = np.tile(behind, len(faces) // len(behind))  # a subdivision keeps the triangles' order
     skin = origin @ posed
     normal = _smooth_normals(skin, faces, posed[_skull(model)].mean(0))
     unseen = np.zeros(len(skin), bool)
@@ -84,22 +83,11 @@ def build(model: BodyModel, o: Observation, posed: F64, parts: Parts) -> Scalp:
 def region(model: BodyModel, length: float = 0.0) -> NDArray[np.bool_]:
     """(F,) the body's triangles that hair grows on, or that hair behind the ears covers down to `length` m below the
     eyes."""
-    d = _from_the_eyes(model)
+    d = anatomy.of(model).from_the_eyes
     over = _skull(model) & (d[:, 1] > np.interp(-d[:, 2], HAIRLINE_BACK, HAIRLINE_UP))
-    over |= _head_and_neck(model) & (-d[:, 2] > BEHIND_EARS) & (d[:, 1] > -length) & (length > 0)
+    over |= anatomy.of(model).head_and_neck & (-d[:, 2] > BEHIND_EARS) & (d[:, 1] > -length) & (length > 0)
     inside: NDArray[np.bool_] = over[model.faces].any(1) & (model.face_part == anatomy.SKIN)
     return inside
-
-
-def _from_the_eyes(model: BodyModel) -> F64:
-    """(V, 3) m of the template's vertices from between its eyes."""
-    eyes = model.joint_regressor[[JOINT["left_eye_smplhf"], JOINT["right_eye_smplhf"]]] @ model.v_template
-    return np.asarray(model.v_template - eyes.mean(0), np.float64)
-
-
-def _head_and_neck(model: BodyModel) -> NDArray[np.bool_]:
-    a = anatomy.of(model)
-    return np.asarray((a.head + a.neck > 0.3) & a.skin & ~a.inner_mouth)
 
 
 def _hanging(model: BodyModel, o: Observation, posed: F64, parts: Parts) -> float:
@@ -109,10 +97,10 @@ def _hanging(model: BodyModel, o: Observation, posed: F64, parts: Parts) -> floa
     What is beside the neck is hair when at two heights in a row most of it has the hair's colour; from there it goes on
     as far down as the matte stands off the neck.
     """
-    d, neck = _from_the_eyes(model), _head_and_neck(model)
+    d, neck = anatomy.of(model).from_the_eyes, anatomy.of(model).head_and_neck
     pixels = o.camera.project(posed)[:, :2]
     person = o.alpha > OUTLINE
-    hair = person & _hair_coloured(o, parts)
+    hair = person & hair_coloured(o, parts)
     window, least = BESIDE[0] * o.face_width, BESIDE[1] * o.face_width
     x = np.arange(o.alpha.shape[1]) + 0.5
     found, length = 0, 0.0
@@ -135,29 +123,45 @@ def _hanging(model: BodyModel, o: Observation, posed: F64, parts: Parts) -> floa
     return length
 
 
-def _hair_coloured(o: Observation, parts: Parts) -> NDArray[np.bool_]:
-    """(H, W) pixels whose colour is nearer to the hair's than to the skin's or the cloth's, wherever they lie."""
-    lab = np.asarray(cv2.cvtColor(o.foreground.astype(np.float32).clip(0, 1), cv2.COLOR_RGB2LAB), np.float64)
-    away = np.full((3, *o.alpha.shape), np.inf)
-    for k in (HAIR, SKIN, CLOTH):
-        sure = (parts.probability[..., k] > SURE_HAIR) & (o.alpha > OUTLINE)
-        if sure.sum() >= FEW:
-            away[k] = np.linalg.norm(lab - np.median(lab[sure], 0), axis=2)
-    return np.asarray(away.argmin(0) == HAIR) & np.isfinite(away[HAIR])
-
-
 def _skull(model: BodyModel) -> NDArray[np.bool_]:
     a = anatomy.of(model)
     return np.asarray((model.weights[:, HEAD] > 0.5) & a.skin & ~a.inner_mouth)
 
 
-def _subdivided(model: BodyModel, levels: int, length: float) -> tuple[NDArray[np.int64], sp.csr_matrix]:
-    """Triangles, and their vertices as means of the body's (n, V)."""
-    chosen = model.faces[region(model, length)].astype(np.int64)
-    used, local = np.unique(chosen, return_inverse=True)
-    faces = local.reshape(-1, 3)
-    origin = sp.csr_matrix((np.ones(len(used)), (np.arange(len(used)), used)), shape=(len(used), len(model.v_template)))
-    for _ in range(levels):
+def _covered(
+    model: BodyModel, length: float, ears: NDArray[np.bool_]
+) -> tuple[NDArray[np.int64], sp.csr_matrix, NDArray[np.bool_]]:
+    """Triangles that hair covers, their vertices as means of the body's (n, V), and which (F,) lie behind other hair:
+    below the hairline, and over the ears (V,), in whose place are fans about the middle of their rims."""
+    skin = model.face_part == anatomy.SKIN
+    off = ears[model.faces].any(1) & skin
+    beside = np.zeros(len(ears), bool)
+    beside[model.faces[off]] = True
+    over = (region(model, length) | (beside[model.faces].any(1) & skin)) & ~off
+    faces, behind = model.faces[over].astype(np.int64), ~region(model)[over]
+    V = len(model.v_template)
+    rows = [sp.identity(V, format="csr")]
+    for side in (1, -1):
+        rim = _rim(model.faces[off & (side * model.v_template[model.faces, 0].mean(1) > 0)].astype(np.int64))
+        if len(rim):
+            middle = np.full(len(rim), V + len(rows) - 1)
+            faces = np.concatenate([faces, np.column_stack([rim, middle])])
+            rows.append(sp.csr_matrix((np.full(len(rim), 1 / len(rim)), (np.zeros(len(rim), int), rim[:, 0])), (1, V)))
+    behind = np.concatenate([behind, np.ones(len(faces) - len(behind), bool)])
+    used, local = np.unique(faces, return_inverse=True)
+    return local.reshape(-1, 3), sp.vstack(rows).tocsr()[used], behind
+
+
+def _rim(faces: NDArray[np.int64]) -> NDArray[np.int64]:
+    """(n, 2) edges of triangles that no other of them shares, in their direction."""
+    edges = np.stack([faces, np.roll(faces, -1, 1)], 2).reshape(-1, 2)
+    _, number, count = np.unique(np.sort(edges, 1), axis=0, return_inverse=True, return_counts=True)
+    return np.asarray(edges[count[number.ravel()] == 1])
+
+
+def _subdivided(faces: NDArray[np.int64], origin: sp.csr_matrix) -> tuple[NDArray[np.int64], sp.csr_matrix]:
+    """LEVELS times finer triangles, and their vertices as means of the body's (n, V)."""
+    for _ in range(LEVELS):
         step, faces = loop_step(faces, origin.shape[0])
         origin = (step @ origin).tocsr()
     return faces, origin

@@ -63,7 +63,7 @@ def person(nets: None, astronaut: Path) -> Person:
     fit = fitting.fit(model, o.camera, o.face, o.person.body)
     vertices = refine.refine(model, fit, o.landmarks, o.alpha).vertices
     found = parts.find(model, o, vertices)
-    return Person(model, o, vertices, found, scalp.build(model, o, vertices, found))
+    return Person(model, o, vertices, found, scalp.build(model, o, vertices, found, np.zeros(len(vertices), bool)))
 
 
 def test_subdivision_keeps_a_plane_flat_and_even() -> None:
@@ -245,7 +245,7 @@ def test_hair_beside_the_neck_goes_on_behind_it(nets: None, seed: int, long: boo
     model, o = body.load(), made_up.observed(s)
     fit = fitting.fit(model, o.camera, o.face, o.person.body)
     vertices = refine.refine(model, fit, o.landmarks, o.alpha).vertices
-    grown = scalp.build(model, o, vertices, parts.find(model, o, vertices))
+    grown = scalp.build(model, o, vertices, parts.find(model, o, vertices), np.zeros(len(vertices), bool))
     assert grown.behind.any() == long
     low = vertices[model.faces[anatomy.of(model).of_part(anatomy.LEFT_EYE)[model.faces].all(1)]].mean((0, 1))[1] - 0.12
     assert (grown.vertices[:, 1] < low).any() == long
