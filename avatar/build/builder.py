@@ -25,6 +25,7 @@ from avatar.build import (
     eye_colours,
     glint,
     lashes,
+    lids,
     lips,
     observe,
     parts,
@@ -135,11 +136,13 @@ def build(
     avatar, union = assemble.drop_unreachable(avatar, union, model)
     stages.enter("seed")
     folds = unroll.unrolled(model, avatar)
-    seeds = _seeded(model, plan, union, folds, assemble.blink_stretch(avatar, model), options)
+    blink = lids.Blink(assemble.blink_stretch(avatar, model), folds.moved[unroll.BLINK])
+    seeds = _seeded(model, plan, union, folds, blink, options)
     seeds = stretch.bounded(avatar, o, seeds, folds)
     avatar, union, seeds = _over_the_eyes(plan.trunk, avatar, union, seeds)
     stages.enter("colour")
-    gaussians = _coloured(model, o, plan.trunk, union, seeds, assemble.blink_stretch(avatar, model))
+    blink = replace(blink, stretch=assemble.blink_stretch(avatar, model))
+    gaussians = _coloured(model, o, plan.trunk, union, seeds, blink)
     stages.enter("check")
     provenance = {"builder": VERSION, "settings": asdict(options), "seed": options.seed, "consent": options.consent}
     name = options.name or photo.stem
@@ -168,12 +171,12 @@ def _judge_fit(off: float) -> list[str]:
 
 
 def _seeded(
-    model: BodyModel, plan: arms.Plan, union: UnionMesh, folds: unroll.Unrolled, unfolds: NDArray, options: Options
+    model: BodyModel, plan: arms.Plan, union: UnionMesh, folds: unroll.Unrolled, blink: lids.Blink, options: Options
 ) -> seed.Seeds:
     """Seeds by the photo's detail, and then by what those miss of it."""
     o, wanted = plan.photo, spacing.by_detail(plan.photo)
     seeds = _seed_to_number(model, o, union, folds, wanted, options)
-    first = _coloured(model, o, plan.trunk, union, seeds, unfolds, FIRST_STEPS)
+    first = _coloured(model, o, plan.trunk, union, seeds, blink, FIRST_STEPS)
     posed, skin = union.posed.astype(np.float32), union.skin
     drawn = cpu.draw(posed, skin.faces, union.occluder, first, o.camera)
     return _seed_to_number(model, o, union, folds, spacing.by_error(o, drawn, wanted), options)
@@ -214,11 +217,11 @@ def _coloured(
     trunk: Observation,
     union: UnionMesh,
     seeds: seed.Seeds,
-    unfolds: NDArray,
+    blink: lids.Blink,
     steps: int = colour.STEPS,
 ) -> Gaussians:
-    """Gaussians with their solved colours; trunk: the photo without its moving arms; unfolds (F,) in a blink."""
-    first, doubt = colour.first_colours(model, trunk, union, seeds, unfolds)
+    """Gaussians with their solved colours; trunk: the photo without its moving arms"""
+    first, doubt = colour.first_colours(model, trunk, union, seeds, blink)
     gaussians = Gaussians(
         face=seeds.face.astype(np.int32), bary=seeds.bary.astype(np.float32), shape=seeds.shape.astype(np.float32),
         colour=first.astype(np.float32), opacity=seeds.opacity.clip(0, 1).astype(np.float32), layer=seeds.layer,

@@ -34,7 +34,7 @@ THROUGH = 0.03  # of a moving arm's matte from which what lies below it is mixed
 DOUBT_BELOW = 0.15
 RIDGE_DOUBTED = 0.4  # where the photo shows the Gaussian's neighbour
 RIDGE_EDGE = 6.0  # how much more where the matte is half transparent: there the background's share is uncertain
-RIDGE_OPAQUE = 30.0  # the same of what is opaque there
+RIDGE_OPAQUE = 80.0  # the same of what is opaque there
 RIDGE_OUTLINE = 5.0  # how much more at the outline of a surface that turns inwards: it must not keep a rim
 DOUBT_EYE = 0.25  # of an eye's white beside its lids: what is lost there is the look of the photo's eye
 CROWDED = 3
@@ -60,9 +60,11 @@ def sample(image: NDArray, pixels: NDArray) -> F64:
     return top * (1 - b) + (image[j + 1, i] * (1 - a) + image[j + 1, i + 1] * a) * b
 
 
-def first_colours(model: BodyModel, o: Observation, mesh: UnionMesh, seeds: Seeds, blink: NDArray) -> tuple[F64, F64]:
+def first_colours(
+    model: BodyModel, o: Observation, mesh: UnionMesh, seeds: Seeds, blink: lids.Blink
+) -> tuple[F64, F64]:
     """(N, 3) the photo's colours where it shows the Gaussian, the fill elsewhere; and (N,) 0..1 how little the photo is
-    believed there: a neighbour's pixel fell on teeth, lips or eyes, or a lid will stretch it. blink (F,): how much."""
+    believed there: a neighbour's pixel fell on teeth, lips or eyes, or a lid will stretch it."""
     fields, skin_tone = _fields(model, o, mesh)
     balls = eye_colours.eyes_of(o, mesh, seeds, skin_tone, sample)
     white = np.mean([b.brush.sclera for b in balls], 0) if balls else mouth.EYE_WHITE * skin_tone.mean() / 0.55

@@ -15,6 +15,7 @@ from avatar.render.contract import Camera
 MOST_TURN = np.radians([25.0, 35.0])  # pitch, yaw that an eye can have in its socket
 INTO_CAMERA = np.radians(9.0)  # a gaze this near to the camera is taken as meant for it
 IRIS = {"Left": LEFT_IRIS, "Right": RIGHT_IRIS}
+MANY_SAMPLES = 48  # of white; where fewer are seen, as between lids that squint, all of them lie in shadow
 LEAST_SAMPLES = 12  # of white; and as many of both sides count where one side's are few
 LIT = 0.3  # the share of the white's samples that lashes and lids darken
 CORNER = (0.8, 1.35)  # rad aside over which a ball grows dark; what a glance brings out of a corner is not in its shade
@@ -109,8 +110,10 @@ def paint(angles: F64, colours: F64, iris: float, fallback_white: F64) -> Paint:
     where it shows too little white."""
     r = np.linalg.norm(angles, axis=1)
     white = (r > 1.12 * iris) & (r < 0.9)
-    told = bool(white.sum() >= LEAST_SAMPLES)
-    sides = _whites(angles[white], colours[white]) if told else np.stack([fallback_white, fallback_white])
+    share = min(float(white.sum()) / LEAST_SAMPLES, 1.0)
+    sides = np.stack([fallback_white, fallback_white])
+    if white.any():
+        sides = sides + share * (_whites(angles[white], colours[white]) - sides)
     count = 6
     rings = np.full((count, 3), np.nan)
     for k in range(count):
@@ -123,7 +126,7 @@ def paint(angles: F64, colours: F64, iris: float, fallback_white: F64) -> Paint:
     else:
         for c in range(3):
             rings[:, c] = np.interp(np.arange(count), known, rings[known, c])
-    return Paint(iris, rings, sides, told)
+    return Paint(iris, rings, sides, share == 1)
 
 
 def _whites(angles: F64, colours: F64) -> F64:
@@ -131,8 +134,8 @@ def _whites(angles: F64, colours: F64) -> F64:
     seen = colours / _shade(angles)
 
     def lit(samples: F64) -> F64:
-        light = samples.mean(1)
-        return np.asarray(np.median(samples[light >= np.quantile(light, LIT)], 0))
+        light, many = samples.mean(1), min(len(samples) / MANY_SAMPLES, 1)
+        return np.asarray(np.median(samples[light >= np.quantile(light, many * LIT)], 0))
 
     whole, out = lit(seen), []
     for side in (-1, 1):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from avatar.build import anatomy, lips
 from avatar.build.kinematics import F64
@@ -39,13 +42,23 @@ RIM = {
 }
 BROW_EDGE = {"Right": RIGHT_BROW_EDGE, "Left": LEFT_BROW_EDGE}
 STRETCHED = (1.3, 2.6)  # times its size from which, and at which, a photo's pixel no longer makes skin
-AROUND = (1.15, 1.9)  # sizes of an eye: the ring whose skin a lid is made of
-LID_REACH = 1.6  # sizes of an eye about it
-EVEN = 0.25  # of a lid's colour that is the lit skin's median: a lid is smoother than the folds it comes from
-LIT = 0.5  # the share of the ring that is in shadow, lash, brow or frame
-LIKE_SKIN = (12.0, 18.0, 14.0)  # CIE Lab: chroma, darker, lighter than the lit part's median
+AROUND = (1.3, 2.6)  # sizes of an eye: the ring whose skin a lid is made of
+LID_REACH, BESIDE_REACH = 1.6, 2.2  # sizes of an eye about it: of a lid, and of the skin that goes on in it
+EVEN = 0.5  # of a lid's colour that is the lit skin's median: a lid is smoother than the folds it comes from
+LIT = 0.7  # the share of the ring that is in shadow, lash, brow or frame
+LIKE_SKIN = (12.0, 12.0, 14.0)  # CIE Lab: chroma, darker, lighter than the lit part's median
+STILL = 0.25  # how much a blink may unroll what goes on in the lid
+NEIGHBOURS, CLOSE = 60, 0.0015  # of such that a spot of the lid is made of, and m within which they count alike
+SHADED = (14.0, 22.0)  # CIE Lab: chroma and lightness off the lit skin within which those are skin
+MIDDLE, OWN = 0.006, 0.6  # m from those at which a lid has this share of the lit skin's colour
 BLUR = 0.05  # of the face's width
 SHADE = 0.97  # a lid's light against the skin about it
+
+
+@dataclass(frozen=True)
+class Blink:
+    stretch: F64  # (F,) how many times its size each triangle grows
+    shut: F64  # (V, 3) m, the vertices
 
 
 def _eyeball(model: BodyModel, rest: F64, side: str) -> tuple[F64, float]:
@@ -133,15 +146,15 @@ def _hull(points: NDArray, grow: float, shape: tuple[int, ...]) -> NDArray[np.ui
     return mask
 
 
-def unrolled(mesh: UnionMesh, o: Observation, seeds: Seeds, stretch: NDArray) -> tuple[NDArray, F64, F64]:
+def unrolled(mesh: UnionMesh, o: Observation, seeds: Seeds, blink: Blink) -> tuple[NDArray, F64, F64]:
     """Indices (n,) of the Gaussians on skin that a blink stretches or uncovers, the lid's own colours (n, 3) for them,
     and how much they need these (n,) 0..1: a few pixels of photo drawn out over a closed lid are streaks, not skin.
 
-    stretch (F,) of each triangle in a blink."""
+    Those colours go on from the skin that lies beside them when the eyes are closed."""
     corners = mesh.skin.faces[seeds.face]
     total, count = np.zeros(len(mesh.skin.vertices)), np.zeros(len(mesh.skin.vertices))
     for k in range(3):
-        np.add.at(total, mesh.skin.faces[:, k], stretch)
+        np.add.at(total, mesh.skin.faces[:, k], blink.stretch)
         np.add.at(count, mesh.skin.faces[:, k], 1)
     w = np.concatenate([1 - seeds.bary.sum(1, keepdims=True), seeds.bary], 1).clip(0, 1)
     mean = (w * (total / np.maximum(count, 1))[corners]).sum(1)
@@ -152,5 +165,32 @@ def unrolled(mesh: UnionMesh, o: Observation, seeds: Seeds, stretch: NDArray) ->
     t = np.where(~seeds.seen & ~seeds.folded & (near[q[:, 1], q[:, 0]] > 0), 1, t)  # folded away in the photo
     t = np.where(seeds.layer == LAYER["skin"], t * t * (3 - 2 * t), 0)
     at = np.flatnonzero(t > 0.02)
-    q = q[at]
-    return at, skin(o)[q[:, 1], q[:, 0]].astype(np.float64), t[at]
+    lit = skin(o)
+    paint = lit[q[at, 1], q[at, 0]].astype(np.float64)
+    beside = (seeds.layer == LAYER["skin"]) & seeds.seen & (t < STILL)
+    for ring in (RIGHT_EYE_RING, LEFT_EYE_RING):
+        lid, about = (_hull(o.landmarks[list(ring)], reach, o.alpha.shape) for reach in (LID_REACH, BESIDE_REACH))
+        of = lid[q[at, 1], q[at, 0]] > 0
+        known = np.flatnonzero(beside & (about[q[:, 1], q[:, 0]] > 0))
+        known = known[_like_skin(o, lit, q[known])]
+        if of.any() and len(known) >= NEIGHBOURS:
+            places = lambda k: np.einsum("nk,nkc->nc", w[k], blink.shut[corners[k]])  # noqa: E731
+            colours = o.foreground[q[known, 1], q[known, 0]].astype(np.float64)
+            paint[of] = _going_on(places(at[of]), places(known), colours, paint[of])
+    return at, paint, t[at]
+
+
+def _like_skin(o: Observation, lit: NDArray[np.float32], q: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """(n,) pixels q (n, 2) that are skin about an eye, however shaded: no brow, no lash, no glasses."""
+    lab = lambda image: cv2.cvtColor(image[q[:, 1], q[:, 0]][None].astype(np.float32).clip(0, 1), cv2.COLOR_RGB2LAB)[0]  # noqa: E731
+    away = lab(o.foreground) - lab(lit)
+    return np.asarray((np.hypot(away[:, 1], away[:, 2]) < SHADED[0]) & (np.abs(away[:, 0]) < SHADED[1]))
+
+
+def _going_on(at: F64, known: F64, colours: F64, lit: F64) -> F64:
+    """(n, 3) colours at places (n, 3) m that go on from those of the known places (m, 3), towards `lit` (n, 3) in the
+    middle."""
+    away, near = cKDTree(known).query(at, NEIGHBOURS)
+    weight = (away**2 + CLOSE**2) ** -1.5
+    out = np.einsum("nk,nkc->nc", weight / weight.sum(1, keepdims=True), colours[near])
+    return np.asarray(out + OWN * np.clip(away[:, :1] / MIDDLE, 0, 1) * (lit - out))

@@ -21,6 +21,7 @@ MOVES: tuple[dict[str, float], ...] = (
     {"mouthLowerDownLeft": 0.6, "mouthLowerDownRight": 0.6, "mouthUpperUpLeft": 0.6, "mouthUpperUpRight": 0.6},
     {"eyeBlinkLeft": 1.0, "eyeBlinkRight": 1.0},
 )
+BLINK = 4  # of MOVES
 UNROLLED = 2.0  # times its area in the photo from which a triangle counts
 
 

@@ -9,10 +9,13 @@ import cv2
 import numpy as np
 import pytest
 
-from avatar.build import anatomy, eyes, glint, observe
+from avatar.build import anatomy, eyes, glint, lids, observe
+from avatar.build.landmarks import LEFT_EYE_RING, RIGHT_EYE_RING
 from avatar.build.photo import read
+from avatar.render import cpu
 from avatar.rig import Rig
 from models.motion import A, Motion
+from stage.evaluate.leaks import Stand
 
 if TYPE_CHECKING:
     from tests.avatar.build.conftest import Built
@@ -87,3 +90,35 @@ def test_what_a_glance_brings_out_of_a_corner_is_not_in_its_shade() -> None:
     brush = eyes.paint(angles, colours, 0.4, np.full(3, 0.6))
     front, uncovered = (brush(np.array([[side * at, 0.0] for side in (-1, 1)])).mean() for at in (0.5, 0.8))
     assert uncovered > 0.99 * front and abs(front - 0.7) < 0.05
+
+
+def test_a_lid_goes_on_from_the_skin_beside_it_and_is_lit_in_its_middle() -> None:
+    y, x = np.mgrid[-20:21, -20:21] * 0.001
+    points = np.stack([x.ravel(), y.ravel(), 0 * x.ravel()], 1)
+    far = np.hypot(points[:, 0], points[:, 1])
+    known = points[far > 0.008]
+    colours = np.where(known[:, :1] < 0, [0.4, 0.3, 0.2], [0.6, 0.5, 0.4])
+    lit = np.full((3, 3), 0.8)
+    beside, other, middle = lids._going_on(np.array([[-0.0082, 0, 0], [0.0082, 0, 0], [0, 0, 0]]), known, colours, lit)
+    assert np.allclose(beside, [0.4, 0.3, 0.2], atol=0.06) and np.allclose(other, [0.6, 0.5, 0.4], atol=0.06)
+    own = np.array([0.5, 0.4, 0.3])
+    assert np.allclose(middle, own + lids.OWN * (0.8 - own), atol=0.03)
+
+
+def test_a_closed_lid_is_not_a_patch_of_another_colour(built: Built) -> None:
+    """As light as the skin around, within what its own shade makes."""
+    a = built.avatar
+    motion = Motion()
+    motion.weight[:] = 1
+    motion.face[[A["eyeBlinkLeft"], A["eyeBlinkRight"]]] = 1
+    rig, stand = Rig(a), Stand(a)
+    picture = cpu.draw(rig.vertices(rig.state(motion)), a.mesh.faces, a.occluder, a.gaussians, stand.camera)
+    lab = cv2.cvtColor(picture[..., :3].clip(0, 1), cv2.COLOR_RGB2LAB)
+    p = stand.landmarks(rig.vertices(a.neutral))
+    for ring in (RIGHT_EYE_RING, LEFT_EYE_RING):
+        eye = p[list(ring), :2]
+        mask = lambda grow: lids._hull(eye, grow, lab.shape[:2]) > 0  # noqa: B023, E731
+        lid, around = lab[mask(0.9)], lab[mask(2.6) & ~mask(1.6)]
+        lit = np.median(around[around[:, 0] > np.quantile(around[:, 0], 0.6)], 0)
+        away = np.median(lid, 0) - lit
+        assert abs(away[0]) < 12.5 and np.hypot(*away[1:]) < 8
