@@ -43,6 +43,8 @@ SOCKET = 0.03  # m about an eye that is lids and their surroundings
 BROW_REACH, BROW_DARK = 2.4, 0.75  # sizes of an eye about it, brightness over the face's mean
 SKIN_CHROMA, SKIN_LIGHT = 16.0, 38.0  # distances in CIE Lab within which a colour may be this face's skin
 ON_HEAD = 0.8  # weight of the head from which a surface is no neck that a collar may cover
+ASIDE = 0.5  # px by which a colour is taken aside of a collar from which the photo's own is doubted
+MIXED = 0.1  # probability of cloth from which, and of skin, a pixel's colour may be of both
 CLOTHED = 0.5  # probability from which a pixel is cloth that must not colour a jaw
 STEPS = 25
 RIDGE_OPACITY, RIDGE_KEPT = 0.05, 1e3
@@ -85,13 +87,16 @@ def first_colours(
     colour[edge] = sample(o.foreground, grain.inwards(o, seeds.pixel[edge]))
     edge &= _on_head(model, mesh, seeds)
     cloth = mesh.parts.probability[..., CLOTH] > CLOTHED
-    colour[edge] = sample(o.foreground, grain.inwards(o, seeds.pixel[edge], cloth))
+    clear = grain.inwards(o, seeds.pixel[edge], cloth)
+    colour[edge] = sample(o.foreground, clear)
+    collar = np.flatnonzero(edge)[np.linalg.norm(clear - grain.inwards(o, seeds.pixel[edge]), axis=1) > ASIDE]
     worn = np.where(shown, mesh.parts.at(seeds.pixel)[:, CLOTH], fields.share(corners.clip(0, n - 1), w)[:, CLOTH])
     outer = on_body & ~seeds.folded & ~inner & np.isin(part, [anatomy.SKIN, anatomy.SCALP])
     _continue_what_is_seen(mesh, seeds, colour, colour - fill, shown, outer, worn)
     hairline = _about_the_hairline(model, mesh)[seeds.face] & ~inner
     _bare_the_temples(mesh, seeds, colour, shown, hairline)
     doubt = np.zeros(len(colour))
+    doubt[collar] = 1
     for ball in balls:
         at, paint = eye_colours.colours(o, ball, seeds, colour)
         colour[at], doubt[at] = paint, DOUBT_EYE
@@ -110,7 +115,8 @@ def _continue_what_is_seen(
     """Hidden spots of the outer (N,) body begin in the colours of what is seen beside them; colour (N, 3) in place. off
     (N, 3): by how much the colours so far differ from the fill; worn (N,): how much is cloth."""
     hidden, skin = ~shown & outer, outer & (mesh.part[seeds.face] == anatomy.SKIN)  # hair has its own (grain.py)
-    colour[hidden & skin] += contour.off_at_the_contour(mesh, seeds, hidden & skin, shown & skin, off, worn)
+    plain = shown & skin & (np.abs(worn - 0.5) > 0.5 - MIXED)
+    colour[hidden & skin] += contour.off_at_the_contour(mesh, seeds, hidden & skin, plain, off, worn)
     colour[hidden] = contour.beside_hair(mesh, seeds, hidden, colour)
 
 
@@ -171,7 +177,10 @@ def _fields(model: BodyModel, o: Observation, mesh: UnionMesh) -> tuple[completi
     surface = mesh.posed[:n]
     faces = mesh.skin.faces[(mesh.part < anatomy.UPPER_TEETH) | (mesh.part == anatomy.SCALP)]
     classes = completion.vertex_classes(model, o, surface, faces, mesh.scalp, mesh.parts)
-    colours = sample(cv2.GaussianBlur(o.foreground, (0, 0), max(unit(o), 0.6)), classes.pixels)
+    cloth = mesh.parts.probability[..., CLOTH] > CLOTHED
+    at, skin = classes.pixels.copy(), classes.probability[:, SKIN] > completion.SURE
+    at[skin] = grain.inwards(o, at[skin], cloth)
+    colours = sample(cv2.GaussianBlur(o.foreground, (0, 0), max(unit(o), 0.6)), at)
     known = classes.seen & ~_in_eyes(o, classes.pixels)
     known[:v] &= a.skin & ~a.inner_mouth & ~mouth.behind_the_gap(o, classes.pixels[:v])
     face = np.intersect1d(np.flatnonzero(known), a.landmark_corners.ravel())

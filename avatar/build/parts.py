@@ -34,6 +34,7 @@ OUTLINE = (1.0, 5.0)  # px inside the matte's edge where the crown is surely hai
 SURE_HAIR = 0.7  # probability
 SOLID = 0.9  # alpha from which a pixel has the person's colour
 FEW = 20  # pixels that tell no class' colour
+INNER, COLLAR_LIGHT = 0.85, 8.0  # of the oval, within it there is no cloth; CIE L of a collar over the face's
 SHOULDERS = 0.35  # face heights under the chin where cloth may begin
 BROW_MARGIN, CROWN_MARGIN = 0.12, 0.45  # face heights over the eyes where hair may begin, and where it surely has
 
@@ -76,7 +77,8 @@ def find(model: BodyModel, o: Observation, vertices: F64) -> Parts:
     cloth = _under_the_collar(model, o, vertices, p, k, alpha.shape) & safe & ~like_skin
     cloth &= ~_like(lab, hair) | ~_near(p, alpha.shape)
     probability = _vote(lab, alpha > 0.02, [hair, face & like_skin, cloth], o.face_width * k)
-    probability[oval, CLOTH] = 0
+    light = (lab[..., 0] - median[0] > COLLAR_LIGHT) & ~like_skin & ~_filled(p[list(OVAL)], INNER, alpha.shape)
+    probability[oval & ~light, CLOTH] = 0
     full = cv2.resize(probability, (o.rgb.shape[1], o.rgb.shape[0]), interpolation=cv2.INTER_LINEAR)
     tone = np.median(small[face], 0) if face.any() else np.full(3, 0.5)
     return Parts(full / np.maximum(full.sum(2, keepdims=True), 1e-6), tone.astype(np.float64))
