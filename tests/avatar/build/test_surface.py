@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
@@ -148,6 +148,22 @@ def _rows_of_the_temples(o: observe.Observation) -> slice:
     """From the eyes to four tenths of the face's height over them."""
     eyes, height = o.landmarks[[33, 263], 1].mean(), np.ptp(o.landmarks[:468, 1])
     return slice(int(eyes - 0.4 * height), int(eyes))
+
+
+def test_a_light_collar_at_the_jaw_is_cloth_and_a_light_spot_on_the_cheek_is_not(person: Person) -> None:
+    """The landmarks' oval takes a little of a collar in."""
+    o = person.o
+    p, chin = o.landmarks[list(OVAL)].astype(np.float64), o.landmarks[152]
+    grown = lambda by: parts._filled(p, by, o.alpha.shape)  # noqa: E731
+    yy, xx = np.mgrid[: o.alpha.shape[0], : o.alpha.shape[1]]
+    low = (yy > chin[1] - 0.25 * o.face_width) & (xx > chin[0])
+    rim, spot = grown(1.1) & ~grown(0.9) & low, np.hypot(xx - o.landmarks[36, 0], yy - o.landmarks[36, 1]) < 6
+    white = np.where((rim | (low & ~grown(1.0)) | spot)[..., None], [0.85, 0.9, 1.0], o.foreground).astype(np.float32)
+    found = parts.find(person.model, replace(o, foreground=white), person.vertices).probability
+    band = grown(1.0) & ~grown(0.93) & low & (o.alpha > 0.95)
+    assert (person.parts.probability[band][:, CLOTH] > 0.5).mean() == 0
+    assert (found[band][:, CLOTH] > 0.5).mean() > 0.7
+    assert found[spot][:, CLOTH].max() == 0
 
 
 def test_bare_temples_are_skin_up_to_thin_hair_behind_them(thin_haired) -> None:  # type: ignore[no-untyped-def]
