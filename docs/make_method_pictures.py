@@ -22,7 +22,20 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from avatar.asset import Avatar, State  # noqa: E402
-from avatar.build import anatomy, assemble, builder, check, corrections, fit, lips, observe, refine, stretch, unroll  # noqa: E402
+from avatar.build import (
+    anatomy,
+    assemble,
+    builder,
+    check,
+    corrections,
+    fit,
+    lids,
+    lips,
+    observe,
+    refine,
+    stretch,
+    unroll,
+)
 from avatar.build import mesh as meshing  # noqa: E402
 from avatar.build import parts as classes  # noqa: E402
 from avatar.build.arms import plan as arms  # noqa: E402
@@ -65,12 +78,15 @@ def main() -> None:
     avatar, _ = assemble.assemble(model, fitted, union, plan)
     avatar, union = assemble.drop_unreachable(avatar, union, model)
     save("surface", [parts(o, union, 0, avatar), parts(o, union, 25, avatar)])
-    folds, unfolds = unroll.unrolled(model, avatar), assemble.blink_stretch(avatar, model)
-    seeds = builder._seeded(model, plan, union, folds, unfolds, builder.Options())
+    folds = unroll.unrolled(model, avatar)
+    blink = lids.Blink(assemble.blink_stretch(avatar, model), folds.moved[unroll.BLINK])
+    seeds = builder._seeded(model, plan, union, folds, blink, builder.Options())
     seeds = stretch.bounded(avatar, o, seeds, folds)
     save("seed", [spots(o, seeds, face)])
     avatar, union, seeds = builder._over_the_eyes(plan.trunk, avatar, union, seeds)
-    gaussians = builder._coloured(model, plan.photo, plan.trunk, union, seeds, assemble.blink_stretch(avatar, model))
+    gaussians = builder._coloured(
+        model, plan.photo, plan.trunk, union, seeds, replace(blink, stretch=assemble.blink_stretch(avatar, model))
+    )
     avatar = replace(avatar, gaussians=gaussians)
     near = avatar.camera.window(*face[:3], HEIGHT, HEIGHT)
     save("neutral", [drawn(avatar, avatar.photo, near), drawn(avatar, avatar.neutral, near)])
