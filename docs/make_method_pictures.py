@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from avatar.asset import Avatar, State  # noqa: E402
-from avatar.build import (
+from avatar.build import (  # noqa: E402
     anatomy,
     assemble,
     builder,
