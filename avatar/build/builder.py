@@ -220,7 +220,7 @@ def _coloured(
     blink: lids.Blink,
     steps: int = colour.STEPS,
 ) -> Gaussians:
-    """Gaussians with their solved colours; trunk: the photo without its moving arms"""
+    """Gaussians with their solved colours; trunk: the photo without its moving arms."""
     first, doubt = colour.first_colours(model, trunk, union, seeds, blink)
     gaussians = Gaussians(
         face=seeds.face.astype(np.int32), bary=seeds.bary.astype(np.float32), shape=seeds.shape.astype(np.float32),

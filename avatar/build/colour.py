@@ -83,13 +83,7 @@ def first_colours(
     bare = ~shown & on_body
     colour[bare] = grain.of_hidden(o, mesh, seeds, bare, colour[bare])
     colour[shown] = sample(o.foreground, seeds.pixel[shown])
-    edge = shown & on_body
-    colour[edge] = sample(o.foreground, grain.inwards(o, seeds.pixel[edge]))
-    edge &= _on_head(model, mesh, seeds)
-    cloth = mesh.parts.probability[..., CLOTH] > CLOTHED
-    clear = grain.inwards(o, seeds.pixel[edge], cloth)
-    colour[edge] = sample(o.foreground, clear)
-    collar = np.flatnonzero(edge)[np.linalg.norm(clear - grain.inwards(o, seeds.pixel[edge]), axis=1) > ASIDE]
+    collar = _clear_of_edges(model, o, mesh, seeds, np.flatnonzero(shown & on_body), colour)
     worn = np.where(shown, mesh.parts.at(seeds.pixel)[:, CLOTH], fields.share(corners.clip(0, n - 1), w)[:, CLOTH])
     outer = on_body & ~seeds.folded & ~inner & np.isin(part, [anatomy.SKIN, anatomy.SCALP])
     _continue_what_is_seen(mesh, seeds, colour, colour - fill, shown, outer, worn)
@@ -107,6 +101,20 @@ def first_colours(
     doubt[at] = share
     _colour_sheets(o, mesh, seeds, shown, colour, doubt)
     return colour.clip(0, 1), doubt
+
+
+def _clear_of_edges(
+    model: BodyModel, o: Observation, mesh: UnionMesh, seeds: Seeds, at: NDArray[np.int64], colour: F64
+) -> NDArray[np.int64]:
+    """Gaussians `at` of the body near the matte's edge, and of the head near cloth, take the photo's colour further in;
+    colour (N, 3) in place. Indices of those beside a collar, whose own pixel is doubted."""
+    inwards = grain.inwards(o, seeds.pixel[at])
+    colour[at] = sample(o.foreground, inwards)
+    head = _on_head(model, mesh, seeds)[at]
+    at, inwards = at[head], inwards[head]
+    clear = grain.inwards(o, seeds.pixel[at], mesh.parts.probability[..., CLOTH] > CLOTHED)
+    colour[at] = sample(o.foreground, clear)
+    return at[np.linalg.norm(clear - inwards, axis=1) > ASIDE]
 
 
 def _continue_what_is_seen(

@@ -81,7 +81,7 @@ def test_each_level_costs_less() -> None:
             r.draw_i420(v, big.camera, background, out)
             taken[level].append(time.process_time() - start)
     costs = [min(t) for t in taken]
-    assert costs[1] < costs[0] and costs[2] < 0.8 * costs[1]
+    assert costs[1] < 0.9 * costs[0] and costs[2] < 0.7 * costs[1]
     r.close()
 
 

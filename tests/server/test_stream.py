@@ -232,8 +232,9 @@ async def test_sessions_share_the_render_thread_fairly(tmp_path: Path) -> None:
     before, drawn = [len(w.frames) for w in watchers], [t.frames for t in timings]
     await asyncio.sleep(2)
     rates = [(t.frames - b) / 2 for t, b in zip(timings, drawn)]
-    assert min(rates) > 0.75 * max(rates) > 5, rates
-    assert all(len(w.frames) > b for w, b in zip(watchers, before))
+    received = [(len(w.frames) - b) / 2 for w, b in zip(watchers, before)]
+    assert min(rates) > 15, rates
+    assert min(received) > 10, received  # three decoders in this very process may fall behind
     await asyncio.gather(*(w.close() for w in watchers))
     await client.close()
 
