@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drivers.gesture_model import GestureModel
+from drivers.speech.driver import Relievable
 from drivers.text import USUAL, Delivery, NoReader, Reader, Sentence, TextError
 from models.motion import Motion, MotionTrack, interpolate_rotations
 from stage.captions import Caption, Captions
@@ -37,9 +38,12 @@ NET_MARGIN = 0.08  # s the net has for one inference, besides its algorithmic la
 MAX_QUEUED = 600.0  # s of voice that may wait
 READ_AHEAD = 6.0  # s of typed text that are turned into voice before they are heard
 MAX_SCRIPTS = 16  # texts that may wait
+TOO_LATE = 3  # answers of the net in a row for what has been shown already, after which it is asked to take less time
+BEHIND = 0.25  # s that the net's answers may be behind what is shown, before it leaves out all that has been shown
 HEARD_AHEAD = 0.8  # s by which accents are heard ahead of the lips, where there is sound already
 TEXT_LEAD = 0.06  # s from a first sentence to its sound: the lips are known, and go ahead of it
 BUNCH_QUIET, BUNCH_LOUD = 0.12, 0.4  # s a microphone may be ahead before quiet, before any, sound is left out
+NONE = -1  # no epoch
 QUIET = 300  # int16 amplitude
 
 
@@ -123,8 +127,9 @@ class Performer:
         self._reading = threading.Lock()  # one thread reads on at a time
         self._utterances = 0
         self._net_lock = threading.Lock()  # one thread in the net at a time
-        self._net_epoch = -1
+        self._net_epoch = NONE
         self._net_start = 0.0  # media time at which the net was last reset
+        self._late = 0  # answers in a row that came too late
 
     @property
     def epoch(self) -> int:
@@ -326,13 +331,25 @@ class Performer:
             start = piece.start / RATE
             return self._lips.add([replace(m, time=start + m.time, epoch=epoch) for m in piece.lips], epoch)
         assert self._speech is not None
+        if self._now - piece.start / RATE > (BEHIND - self._speech.latency if epoch == self._net_epoch else 0):
+            self._net_epoch = NONE  # lips of the past are of no use: the net begins afresh with what is still to come
+            return 0
         if piece.begins or epoch != self._net_epoch:
             self._speech.reset()
             self._net_epoch, self._net_start = epoch, piece.start / RATE
         motions = self._speech.push(piece.samples)
         if piece.ends:
             motions = [*motions, *self._speech.flush()]
+        if motions:
+            self._judge(self._net_start + motions[0].time)
         return self._lips.add([replace(m, time=self._net_start + m.time, epoch=epoch) for m in motions], epoch)
+
+    def _judge(self, time: float) -> None:
+        """The net's answer for media time `time` is here."""
+        self._late = self._late + 1 if time < self._now else 0
+        if self._late >= TOO_LATE and isinstance(self._speech, Relievable):
+            self._speech.relieve()
+            self._late = 0
 
     def motion(self, time: float) -> Motion:
         """All drivers mixed at media time `time`."""
@@ -386,7 +403,8 @@ class Lips:
     Where there is no motion there is none to show; how a mouth comes to rest is the mixer's business.
     """
 
-    HOLD = 0.06  # s that a motion stands alone, before the first and after the last; gaps up to twice that are bridged
+    HOLD = 0.06  # s that the first motion is shown ahead of its time; gaps up to twice that are bridged
+    LATE = 0.15  # s that the last one stands: where the next come late, lips that lag are better than none
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -415,7 +433,7 @@ class Lips:
             near = list(islice(self._motions, 2))
         if len(near) == 2 and near[0].time <= time and near[1].time - near[0].time <= 2 * self.HOLD:
             return _between(near[0], near[1], time)
-        held = [m for m in near if abs(m.time - time) <= self.HOLD]
+        held = [m for m in near if -self.LATE <= m.time - time <= self.HOLD]
         return replace(held[0], time=time) if held else None
 
 

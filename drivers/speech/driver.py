@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,9 +21,11 @@ from drivers.speech.visemes import N_VISEMES, SIL
 from models.motion import GROUP, GROUPS, Motion, MotionTrack
 
 F32 = NDArray[np.float32]
+log = logging.getLogger(__name__)
 
 VOICE_ON, VOICE_OFF = 0.5, 0.3  # speech probabilities: the mouth wakes above the first, may rest below the second
 VOICE_HANG = 0.15  # s that a voice is held to last after its last chunk
+RELIEF, LONGEST_RELIEF = 20.0, 320.0  # s of sound heard with less, at first and at most, before more is tried again
 REST_BELOW, REST_AFTER = 0.1, 0.7  # the encoder rests when no chunk of the last .7 s was likelier speech than this
 
 
@@ -77,6 +80,14 @@ def create(model: str = ears.AUTO) -> AudioToFace:
     return made
 
 
+@runtime_checkable
+class Relievable(Protocol):
+    """A speech model that can do with less time than it takes."""
+
+    def relieve(self) -> None:
+        """The motions come too late to be shown: take less time from now on, at the price of accuracy."""
+
+
 class SpeechDriver:
     """One voice. Not for two threads at once; drivers may share an encoder when they run in turn."""
 
@@ -85,10 +96,12 @@ class SpeechDriver:
     def __init__(self, settings: Settings | None = None, ear: Ear | None = None) -> None:
         """Raises WeightsError when the encoder's weights are absent (the message says how to get them)."""
         s = settings or Settings()
-        self.ear = ear or ears.ear(s.model)
-        self._head = self.ear.head
-        window = s.window or self.ear.window
-        self._features = StreamingFeatures(self.ear.encoder, window, s.hop, s.lookahead, self._head.past)
+        self.ear = self._best = ear or ears.ear(s.model)
+        self._chooses, self._window = s.model == ears.AUTO, s.window
+        self._relief, self._relieved = RELIEF, 0  # s that the next relief lasts, samples that this one still does
+        self._features = StreamingFeatures(
+            self.ear.encoder, s.window or self.ear.window, s.hop, s.lookahead, self.ear.head.past
+        )
         self._voice = VoiceDetector()
         self._solver = Solver()
         self.epoch = 0
@@ -106,10 +119,29 @@ class SpeechDriver:
     def reset(self, epoch: int | None = None) -> None:
         """Forget everything; time begins at 0 again, in the given epoch or the next one."""
         self.epoch = self.epoch + 1 if epoch is None else epoch
+        self._recover()
         self._features.reset()
         self._voice.reset()
         self._solver.reset()
         self._speaking = False
+
+    def relieve(self) -> None:
+        """Where the machine's speed is to choose (`auto`): hear with the least costly model for a while, as the machine
+        has become too busy for the one it chose. The more often that happens, the longer it lasts."""
+        least = ears.least()
+        if self._chooses and self.ear is not least:
+            log.warning("lips come too late with %s; they follow %s for %g s", self.ear.name, least.name, self._relief)
+            self._hear_with(least)
+            self._relieved = round(self._relief * self.rate)
+            self._relief = min(2 * self._relief, LONGEST_RELIEF)
+
+    def _recover(self) -> None:
+        if self.ear is not self._best and self._relieved <= 0:
+            self._hear_with(self._best)
+
+    def _hear_with(self, ear: Ear) -> None:
+        self.ear = ear
+        self._features.hear_with(ear.encoder, self._window or ear.window, ear.head.past)
 
     def push(self, samples: NDArray) -> list[Motion]:
         """(n,) samples, any n -> the motions they complete, 50 a second, time in s since the reset."""
@@ -130,16 +162,19 @@ class SpeechDriver:
         self._voice.push(piece)
         now = (self._features.ring.count + len(piece)) / self.rate
         awake = self._speaking or self._voice.highest(now - REST_AFTER, now) > REST_BELOW
+        self._relieved -= len(piece)
+        if not awake:
+            self._recover()
         hop = self._features.push(piece, hear=awake)
         if hop is None:
             return []
-        n = len(hop.features) - self._head.past
+        n = len(hop.features) - self.ear.head.past
         heard = self._listen(hop, n, awake)
         faces = self._solver.solve(heard, self._voiced(hop, n, now), self._levels(n), hop.final)
         return [self._motion(hop.first + i, face) for i, face in enumerate(faces) if hop.first + i >= 0]
 
     def _listen(self, hop: Hop, frames: int, awake: bool) -> Articulation:
-        return self._head(hop.features) if awake else _silence(frames)
+        return self.ear.head(hop.features) if awake else _silence(frames)
 
     def _voiced(self, hop: Hop, frames: int, now: float) -> NDArray[np.bool_]:
         """Per frame: does somebody speak, judged by all chunks heard since shortly before it."""

@@ -48,19 +48,26 @@ class StreamingFeatures:
         context: int = 0,
     ) -> None:
         """Times in s, whole frames of 20 ms. Raises ValueError when they are not, or the window is too short."""
-        self.encoder, self.context = encoder, context
-        self.hop, self.ahead, self.length = (round(s * FRAME_RATE) for s in (hop, lookahead, window))
-        if min(self.hop, self.ahead + 1, self.length) < 1 or self.length < 2 * (self.hop + self.ahead) + context:
-            raise ValueError(
-                f"window {window} s, hop {hop} s, lookahead {lookahead} s: a window holds two hops with lookahead and "
-                "context"
-            )
+        self.hop, self.ahead, self._longest = (round(s * FRAME_RATE) for s in (hop, lookahead, window))
+        if self.hop < 1 or self.ahead < 0:
+            raise ValueError(f"hop {hop} s, lookahead {lookahead} s: a hop holds a frame, a lookahead is not negative")
+        self.hear_with(encoder, window, context)
         self.latency = (self.hop + self.ahead) / FRAME_RATE
-        self.ring = Ring((self.length + self.hop) * FRAME)
         self.encoded = 0  # runs of the encoder, for tests and figures
+        self.reset()
+
+    def hear_with(self, encoder: Encoder, window: float, context: int) -> None:
+        """From the next hop on, with this encoder, over a window (s) no longer than the first one. ValueError."""
+        length = round(window * FRAME_RATE)
+        if not 2 * (self.hop + self.ahead) + context <= length <= self._longest:
+            raise ValueError(
+                f"window {window} s: it holds two hops with lookahead and context, of {self.hop}, {self.ahead} and "
+                f"{context} frames, and no more than {self._longest}"
+            )
+        self.encoder, self.length, self.context = encoder, length, context
 
     def reset(self) -> None:
-        self.ring = Ring((self.length + self.hop) * FRAME)
+        self.ring = Ring((self._longest + self.hop) * FRAME)
 
     def room(self) -> int:
         """Samples to the next hop."""

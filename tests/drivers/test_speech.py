@@ -14,7 +14,7 @@ from drivers import speech
 from drivers.speech import ears
 from drivers.speech.articulation import aperture
 from drivers.speech.audio import AudioError, load
-from drivers.speech.driver import Settings, SpeechDriver, track
+from drivers.speech.driver import RELIEF, Settings, SpeechDriver, track
 from drivers.speech.features import HOP, LOOKAHEAD, StreamingFeatures
 from drivers.speech.head import CLOSURE, OUTPUTS, Head
 from drivers.speech.mel import MelEncoder
@@ -238,9 +238,15 @@ def test_every_frame_is_handed_out_once_with_its_lookahead():
 
 
 def test_settings_that_cannot_work_are_refused():
-    for window, hop, lookahead in ((0.1, 0.08, 0.04), (2.0, 0.0, 0.04), (2.0, 0.08, -0.04)):
-        with pytest.raises(ValueError, match="two hops"):
+    for window, hop, lookahead, words in (
+        (0.1, 0.08, 0.04, "two hops"),
+        (2.0, 0.0, 0.04, "holds a frame"),
+        (2.0, 0.08, -0.04, "not negative"),
+    ):
+        with pytest.raises(ValueError, match=words):
             StreamingFeatures(Counting(), window, hop, lookahead)
+    with pytest.raises(ValueError, match="no more than 50"):
+        StreamingFeatures(Counting(), 1.0).hear_with(Counting(), 2.0, 0)
 
 
 def test_the_voice_detector_hears_speech_and_not_noise(jfk):
@@ -343,6 +349,32 @@ def test_the_small_network_speaks_without_whisper(jfk):
     gap = aperture(faces(motions))
     assert gap[: round(0.2 * 50)].max() < 0.02 < 0.3 < gap.max()
     assert SpeechDriver(Settings(model="mel")).latency == pytest.approx(0.12)
+
+
+def test_a_driver_that_comes_too_late_hears_with_less_for_a_while(jfk, monkeypatch):
+    monkeypatch.setattr(ears, "measured", lambda: ears.open_ear("tiny.en"))
+    driver, silence = SpeechDriver(Settings(model=ears.AUTO)), np.zeros(round(RELIEF * RATE), np.float32)
+    first, rest = np.split(jfk, [round(0.8 * RATE)])
+    motions = driver.push(first)
+    encoded = driver._features.encoder
+    driver.relieve()
+    assert driver.ear is ears.least() and driver._features.encoder is not encoded
+    motions += driver.push(rest) + driver.flush()
+    assert [round(50 * m.time) for m in motions] == list(range(len(motions))), "no motion is lost, none comes twice"
+    assert aperture(faces(motions))[45:].max() > 0.3
+    driver.push(silence[: len(silence) // 2])
+    assert driver.ear is ears.least()
+    driver.push(silence)
+    assert driver.ear is ears.measured()
+    driver.relieve()
+    driver.push(silence[: RATE + len(silence)])
+    assert driver.ear is ears.least(), "the second time it lasts longer"
+
+
+def test_a_model_asked_for_by_name_is_kept():
+    driver = SpeechDriver(Settings(model="tiny.en"))
+    driver.relieve()
+    assert driver.ear is ears.open_ear("tiny.en")
 
 
 def test_a_checkpoint_that_is_none_is_named(tmp_path):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from models.motion import GROUP, A, Motion, MotionTrack
-from stage.performer import Performer
+from stage.performer import BEHIND, Performer
 from stage.sound import RATE, SoundError
 from tests.server.scripted import FlashPicture, LoudSpeech, Still, TopLayer, clicks, scripted_performer
 
@@ -145,6 +145,61 @@ def test_a_stalled_microphone_starts_again_with_the_delay() -> None:
     p.voice(0, 2 * RATE)
     p.push_audio(np.full(4800, 0.5, np.float32), RATE)
     assert p._voice.end == 2 * RATE + round(p.delay * RATE) + 4800
+
+
+class Busy(LoudSpeech):
+    """On a machine that gives it less time than it takes, until it is relieved."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.relieved, self.heard = False, 0
+
+    def relieve(self) -> None:
+        self.relieved = True
+
+    def push(self, samples: np.ndarray) -> list[Motion]:
+        self.heard += len(samples)
+        return super().push(samples)
+
+
+def late(p: Performer, net: Busy, seconds: float, pace: float) -> np.ndarray:
+    """As `perform` with a microphone, where the net hears `pace` s of sound in a second until it is relieved."""
+    out, sound = np.zeros((p.picture.height * 3 // 2, p.picture.width), np.uint8), clicks(seconds)
+    rows, free = [], 0.0
+    for k in range(round(seconds / FRAME)):
+        t = k * FRAME
+        p.push_audio(sound[k * 480 : (k + 1) * 480], RATE)
+        while p.wants(t + 0.3) and (net.relieved or free <= t):
+            before = net.heard
+            p._advance_one()
+            free += (net.heard - before) / 16000 / pace
+        free = free if p.wants(t + 0.3) else max(free, t)
+        motion, heard = p.frame(t, out), p.voice(round(t * RATE), 480)
+        rows.append((t, motion.face[A["jawOpen"]], np.abs(heard.astype(int)).max() > 3000))
+    return np.array(rows).T
+
+
+def test_a_net_that_comes_too_late_is_relieved_and_the_lips_are_in_step_again() -> None:
+    net = Busy()
+    p = Performer(FlashPicture(), Still(), TopLayer(), net)
+    t, mouth, loud = late(p, net, 8.0, pace=0.6)
+    assert net.relieved
+    heard, seen = onsets(t, loud), onsets(t, mouth)
+    assert len(heard) >= 7 and np.abs(heard[-5:, None] - seen[None]).min(1).max() <= 0.021
+
+
+def test_a_net_that_is_always_too_slow_never_shows_the_past() -> None:
+    """It leaves out what has been shown: now and then the lips are in step, and they are never seconds behind."""
+
+    class Unaware(Busy):
+        relieve = None  # type: ignore[assignment]
+
+    net = Unaware()
+    p = Performer(FlashPicture(), Still(), TopLayer(), net)
+    t, mouth, loud = late(p, net, 30.0, pace=0.8)
+    heard, seen = t[loud > 0], t[mouth > 0.5]
+    assert len(seen) > len(heard) / 3
+    assert np.abs(seen[:, None] - heard[None]).min(1).max() < BEHIND
 
 
 def test_without_speech_it_idles_and_says_so() -> None:
