@@ -35,8 +35,8 @@ def main(out: Path) -> None:
     o = made_up.observed(made_up.scene())
     model = body.load()
     fitted = fit.fit(model, o.camera, o.face, o.person.body)
-    hair = parts.find(model, o, fit.posed(model, fitted)).hair
-    plan = planning.plan(model, o, fitted, refine.refine(model, fitted, o.landmarks, o.alpha, hair))
+    seen = parts.find(model, o, fit.posed(model, fitted))
+    plan = planning.plan(model, o, fitted, refine.refine(model, fitted, o.landmarks, o.alpha, seen))
     avatar = made_up.built(o, GAUSSIANS)
     limbs, rig = Limbs(avatar), Rig(avatar)
     shown = {"fitted bones": bones(plan), "whose pixels": owners(plan), "the trunk alone": trunk(plan)}

@@ -68,8 +68,7 @@ def main() -> None:
     model = lips.rounded(body.load())
     fitted = fit.fit(model, o.camera, o.face, o.person.body)
     posed = fit.posed(model, fitted)
-    hair = classes.find(model, o, posed).hair
-    refined = refine.refine(model, fitted, o.landmarks, o.alpha, hair)
+    refined = refine.refine(model, fitted, o.landmarks, o.alpha, classes.find(model, o, posed))
     skin = model.faces[model.face_part < anatomy.LOWER_TEETH + 1]
     save("fit", [shaded(o, posed, skin, face), points(o, model, posed, face)])
     save("refine", [shaded(o, refined.vertices, skin, face), points(o, model, refined.vertices, face)])

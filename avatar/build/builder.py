@@ -126,8 +126,7 @@ def build(
     off = 100 * float(fit.error.mean()) / fit.face_width
     warnings = (*o.warnings, *_judge_fit(off))
     stages.enter("refine")
-    hair = parts.find(model, o, fitting.posed(model, fit)).hair
-    refined = refine.refine(model, fit, o.landmarks, o.alpha, hair)
+    refined = refine.refine(model, fit, o.landmarks, o.alpha, parts.find(model, o, fitting.posed(model, fit)))
     stages.enter("mesh")
     plan = arms.plan(model, o, fit, refined)
     o = plan.photo

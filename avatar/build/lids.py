@@ -24,6 +24,7 @@ from avatar.build.landmarks import (
 )
 from avatar.build.mesh import UnionMesh
 from avatar.build.observe import Observation
+from avatar.build.parts import plain_face
 from avatar.build.seed import Seeds
 from avatar.render.contract import LAYER
 from models.body import BodyModel
@@ -50,9 +51,11 @@ LIKE_SKIN = (12.0, 12.0, 14.0)  # CIE Lab: chroma, darker, lighter than the lit 
 STILL = 0.25  # how much a blink may unroll what goes on in the lid
 NEIGHBOURS, CLOSE = 60, 0.0015  # of such that a spot of the lid is made of, and m within which they count alike
 SHADED = (14.0, 22.0)  # CIE Lab: chroma and lightness off the lit skin within which those are skin
-MIDDLE, OWN = 0.006, 0.6  # m from those at which a lid has this share of the lit skin's colour
+MIDDLE, OWN = 0.006, 0.75  # m from those at which a lid has this share of the lit skin's colour
+HUE = 0.8  # of a lid's chroma that is the face's
+TONE, MANY_ALIKE = 4.0, 20  # CIE L within which skin counts as equally light, and pixels that tell its hue
 BLUR = 0.05  # of the face's width
-SHADE = 0.97  # a lid's light against the skin about it
+SHADE = 1.0  # a lid's light against the skin about it
 
 
 @dataclass(frozen=True)
@@ -177,7 +180,23 @@ def unrolled(mesh: UnionMesh, o: Observation, seeds: Seeds, blink: Blink) -> tup
             places = lambda k: np.einsum("nk,nkc->nc", w[k], blink.shut[corners[k]])  # noqa: E731
             colours = o.foreground[q[known, 1], q[known, 0]].astype(np.float64)
             paint[of] = _going_on(places(at[of]), places(known), colours, paint[of])
-    return at, paint, t[at]
+    return at, _with_the_faces_hue(o, paint), t[at]
+
+
+def _with_the_faces_hue(o: Observation, paint: F64) -> F64:
+    """Lid colours (n, 3) with the chroma that the face's skin has where it is as light: about the eyes, lashes, paint
+    and the blue light of the sky take it away, and a grey lid is a hole in the face."""
+    plain = plain_face(o.landmarks.astype(np.float64), o.alpha.shape) & (o.alpha > 0.9)
+    lab = cv2.cvtColor(np.ascontiguousarray(o.foreground.astype(np.float32).clip(0, 1)), cv2.COLOR_RGB2LAB)[plain]
+    lights = np.unique((lab[:, 0] / TONE).round(), return_counts=True)
+    lights = lights[0][lights[1] >= MANY_ALIKE]
+    if len(paint) == 0 or len(lights) == 0:
+        return paint
+    hues = np.stack([np.median(lab[np.abs(lab[:, 0] / TONE - light) <= 0.5, 1:], 0) for light in lights])
+    own = cv2.cvtColor(paint[None].astype(np.float32).clip(0, 1), cv2.COLOR_RGB2LAB)[0]
+    hue = np.stack([np.interp(own[:, 0], TONE * lights, h) for h in hues.T], 1)
+    own[:, 1:] += HUE * (hue - own[:, 1:])
+    return np.asarray(cv2.cvtColor(own[None], cv2.COLOR_LAB2RGB)[0], np.float64)
 
 
 def _like_skin(o: Observation, lit: NDArray[np.float32], q: NDArray[np.int64]) -> NDArray[np.bool_]:

@@ -51,6 +51,11 @@ class Parts:
         """(H, W) what surely is no face."""
         return self.probability[..., HAIR] > SURE_HAIR
 
+    @property
+    def bare(self) -> NDArray[np.bool_]:
+        """(H, W) what is likelier skin than anything else."""
+        return np.asarray(self.probability[..., SKIN] > 0.5)
+
     def at(self, pixels: F64) -> F64:
         """(N, 3) at pixels (N, 2)."""
         H, W = self.probability.shape[:2]
@@ -67,7 +72,7 @@ def find(model: BodyModel, o: Observation, vertices: F64) -> Parts:
     lab = np.asarray(cv2.cvtColor(small.astype(np.float32).clip(0, 1), cv2.COLOR_RGB2LAB), np.float32)
     p = o.landmarks[:468].astype(np.float64) * k
     safe = cv2.erode((alpha > CERTAIN).astype(np.uint8), np.ones((3, 3)), borderType=cv2.BORDER_REPLICATE) > 0
-    face = _plain_face(p, alpha.shape) & safe
+    face = plain_face(p, alpha.shape) & safe
     median = np.median(lab[face], 0) if face.any() else np.median(lab[safe], 0)
     away = np.abs(lab - median)
     like_skin = (np.hypot(away[..., 1], away[..., 2]) < SKIN_CHROMA) & (away[..., 0] < SKIN_LIGHT)
@@ -126,7 +131,7 @@ def _filled(ring: F64, grow: float, shape: tuple[int, ...]) -> NDArray[np.bool_]
     return mask > 0
 
 
-def _plain_face(p: F64, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+def plain_face(p: F64, shape: tuple[int, ...]) -> NDArray[np.bool_]:
     """Inside the face's oval, without eyes, brows and lips."""
     mask = _filled(p[list(OVAL)], 0.9, shape)
     for ring, grow in ((RIGHT_EYE, 2.0), (LEFT_EYE, 2.0), (LIPS_OUTER, 1.2)):

@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 from scipy.spatial import cKDTree
 
-from avatar.build import anatomy
+from avatar.build import anatomy, ear_fit
 from avatar.build.fit import Fit
 from avatar.build.kinematics import F64
 from avatar.build.landmarks import LANDMARK_WEIGHT
+from avatar.build.parts import Parts
 from models.body import BodyModel
 from models.skinning import Poser
 from models.surface import vertex_normals
@@ -42,10 +43,9 @@ class Refined:
     outside: int  # skin vertices still outside the matte
 
 
-def refine(
-    model: BodyModel, fit: Fit, landmarks: NDArray, alpha: NDArray, hair: NDArray[np.bool_] | None = None
-) -> Refined:
-    """landmarks (>= 468, 2) px; alpha (H, W); hair (H, W): pixels that the temples' contour must not take in."""
+def refine(model: BodyModel, fit: Fit, landmarks: NDArray, alpha: NDArray, parts: Parts | None = None) -> Refined:
+    """landmarks (>= 468, 2) px; alpha (H, W); parts: tells hair, which the temples' contour must not take in, and the
+    skin of ears."""
     mesh = model.skinned(fit.betas)
     poser = Poser(mesh)
     pose32, expr32, move32 = (np.asarray(a, np.float32) for a in (fit.pose, fit.expression, fit.translation))
@@ -61,9 +61,14 @@ def refine(
     inside = alpha > MATTE
     _, nearest = distance_transform_edt(~inside, return_indices=True)
     candidates = a.skin & ~a.lower_arm & solver.member
-    bare = inside if hair is None else inside & ~hair
+    bare = inside if parts is None else inside & ~parts.hair
     _, nearest_bare = distance_transform_edt(~bare, return_indices=True)
     contour = a.temples & solver.member & _grazing(model, posed)
+    if parts is not None:
+        ears, by = ear_fit.shifts(model, pixels[:, :2] + shift, inside, inside & parts.bare, fit.face_width)
+        if len(ears):
+            pulled.update(zip(ears.tolist(), shift[ears] + by))
+            shift = solver.solve(ears, shift[ears] + by)
     for _ in range(PULL_ROUNDS):
         at = pixels[:, :2] + shift
         astray, target = stray(at, candidates, inside, nearest, FARTHEST_PULL * fit.face_width)

@@ -11,6 +11,7 @@ import pytest
 
 from avatar.build import anatomy, eyes, glint, lids, observe
 from avatar.build.landmarks import LEFT_EYE_RING, RIGHT_EYE_RING
+from avatar.build.parts import plain_face
 from avatar.build.photo import read
 from avatar.render import cpu
 from avatar.rig import Rig
@@ -103,6 +104,21 @@ def test_a_lid_goes_on_from_the_skin_beside_it_and_is_lit_in_its_middle() -> Non
     assert np.allclose(beside, [0.4, 0.3, 0.2], atol=0.06) and np.allclose(other, [0.6, 0.5, 0.4], atol=0.06)
     own = np.array([0.5, 0.4, 0.3])
     assert np.allclose(middle, own + lids.OWN * (0.8 - own), atol=0.03)
+
+
+def test_a_lid_has_the_hue_of_skin_that_is_as_light(seen: observe.Observation) -> None:
+    """Greyed by what lies about the eyes it gets the face's own chroma back, at whatever light."""
+    o = seen
+    lab = cv2.cvtColor(o.foreground.astype(np.float32).clip(0, 1), cv2.COLOR_RGB2LAB)
+    skin = lab[plain_face(o.landmarks.astype(np.float64), o.alpha.shape) & (o.alpha > 0.9)]
+    lights = np.quantile(skin[:, 0], [0.2, 0.5, 0.8]).astype(np.float32)
+    grey = np.stack([lights, np.full(3, 2), np.full(3, 2)], 1).astype(np.float32)
+    paint = cv2.cvtColor(grey[None], cv2.COLOR_LAB2RGB)[0].astype(np.float64)
+    out = cv2.cvtColor(lids._with_the_faces_hue(o, paint)[None].astype(np.float32), cv2.COLOR_RGB2LAB)[0]
+    for light, lid in zip(lights, out):
+        own = np.median(skin[np.abs(skin[:, 0] - light) < lids.TONE], 0)
+        assert abs(lid[0] - light) < 1
+        assert np.linalg.norm(lid[1:] - own[1:]) < 0.4 * np.linalg.norm(grey[0, 1:] - own[1:])
 
 
 def test_a_closed_lid_is_not_a_patch_of_another_colour(built: Built) -> None:

@@ -12,7 +12,7 @@ import pytest
 import avatar.build.fit as fitting
 from avatar.build import anatomy, observe, parts, refine
 from avatar.build.landmarks import OVAL
-from avatar.build.parts import CLOTH, HAIR, SKIN
+from avatar.build.parts import CLOTH, HAIR, SKIN, Parts
 from avatar.render import cpu
 from models import body
 from models.motion import Motion
@@ -97,5 +97,6 @@ def test_a_temples_contour_takes_in_no_hair(thin_haired) -> None:  # type: ignor
         return int((np.isfinite(depth) & hair).sum())
 
     before = refine.refine(model, fit, o.landmarks, o.alpha).vertices
-    after = refine.refine(model, fit, o.landmarks, o.alpha, hair).vertices
+    told = Parts(hair.astype(np.float32)[..., None] * np.array([1, 0, 0], np.float32), np.zeros(3))
+    after = refine.refine(model, fit, o.landmarks, o.alpha, told).vertices
     assert taken(after) < 0.5 * taken(before)
