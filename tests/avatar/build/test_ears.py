@@ -91,3 +91,24 @@ def _loops(edges: np.ndarray) -> int:
         while at in after:
             at = after.pop(at)
     return count
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "taken"), [(0.8, 0.0, True), (0.8, 0.2, True), (0.8, 0.6, False), (0.3, 0.0, False)]
+)
+def test_an_ear_that_is_turned_away_mirrors_the_other(left: float, right: float, taken: bool) -> None:
+    model, random = body.load(), np.random.default_rng(3)
+    on = {side: np.flatnonzero(ear[model.faces].all(1)) for side, ear in ears.vertices(model).items()}
+    face = np.concatenate([random.choice(on["left"], 3000), random.choice(on["right"], 3000)])
+    bary = random.dirichlet(np.ones(3), 6000)[:, 1:]
+    w = np.concatenate([1 - bary.sum(1, keepdims=True), bary], 1)
+    place = np.einsum("nk,nkc->nc", w, anatomy.of(model).from_the_eyes[model.faces[face]])
+    relief = np.stack([np.sin(place[:, 1] * 200), np.cos(place[:, 2] * 200), place[:, 1] * 10], 1)
+    shown = random.random(6000) < np.repeat([left, right], 3000)
+    mesh = SimpleNamespace(skin=SimpleNamespace(faces=model.faces), body_vertices=len(model.v_template))
+    seeds = SimpleNamespace(face=face, bary=bary)
+    off = np.where(shown[:, None], relief, np.nan)  # nothing is known of what the photo does not show
+    at, mirror = ears.mirrored(model, mesh, seeds, shown, off)  # type: ignore[arg-type]
+    assert np.array_equal(at, np.flatnonzero(~shown & (np.arange(6000) >= 3000)) if taken else [])
+    if taken:
+        assert np.abs(mirror - relief[at]).mean() < 0.15 * np.abs(relief[at]).mean()
