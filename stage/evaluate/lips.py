@@ -72,7 +72,7 @@ def openings(video: Path, opening: Callable[[NDArray[np.uint8]], float | None]) 
 def correlation(times: F64, seen: F64, track_times: F64, track: F64, lag: float) -> float:
     """Of what is seen with a track that is shown `lag` s later."""
     shown = np.interp(times, track_times + lag, track)
-    inside = (times >= lag) & (times <= track_times[-1])
+    inside = (times >= max(lag, 0)) & (times <= track_times[-1] + min(lag, 0))
     if shown[inside].std() < 1e-9 or seen[inside].std() < 1e-9:
         return 0.0
     return float(np.corrcoef(shown[inside], seen[inside])[0, 1])

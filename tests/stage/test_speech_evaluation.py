@@ -32,6 +32,8 @@ def test_a_mouth_that_follows_late_is_found_at_its_lag() -> None:
     assert lips.correlation(film, seen, t, track, 0.1) > 0.99
     assert lips.correlation(film, seen, t, track, 0.0) < 0.8
     assert lips.correlation(film, seen, t, np.zeros(200), 0.0) == 0
+    early = np.interp(np.arange(95) / 25, t - 0.1, track)
+    assert lips.correlation(np.arange(95) / 25, early, t, track, -0.1) > 0.99
 
 
 def test_the_gap_is_none_on_sealed_lips_and_grows_with_the_jaw(demo_avatar_path: Path) -> None:
