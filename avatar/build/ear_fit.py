@@ -25,7 +25,8 @@ INSIDE = 0.03  # that skin has to be seen inside the contour, as hair may cover 
 DOWN = np.linspace(-0.12, 0.12, 25)
 OUT = np.linspace(-0.04, 0.1, 15)
 STRETCH = (0.85, 1.0, 1.15, 1.3)
-ALIKE = 0.65  # overlap of the profiles, of what either covers, from which an ear has been found
+ALIKE, SURE = 0.65, 0.85  # overlap of the profiles, of what either covers: an ear is found from the first, moved the
+# whole way from the second
 STAYS, KEEPS = 0.5, 0.15  # overlap that has to be gained for a face's width downwards, and for e times the height
 LEAST = 0.4  # of the ear's height where its rim has to be seen
 APART = 0.06  # by which both ears' shifts downwards may differ
@@ -40,6 +41,10 @@ class Move:
     stretch: float
     alike: float
 
+    @property
+    def sure(self) -> float:
+        return min((self.alike - ALIKE) / (SURE - ALIKE), 1.0)
+
 
 def shifts(
     model: BodyModel, at: F64, person: NDArray[np.bool_], bare: NDArray[np.bool_], face_width: float
@@ -51,16 +56,18 @@ def shifts(
     known = [m for m in moves.values() if m is not None]
     if not known:
         return np.zeros(0, np.int64), np.zeros((0, 2))
-    sure = max(known, key=lambda m: m.alike)
-    known = [m for m in known if abs(m.down - sure.down) <= APART * face_width]
-    down, stretch = (float(np.mean([getattr(m, k) for m in known])) for k in ("down", "stretch"))  # a head is even
+    best = max(known, key=lambda m: m.alike)
+    known = [m for m in known if abs(m.down - best.down) <= APART * face_width]
+    down, grown = (
+        best.sure * float(np.mean(x)) for x in zip(*((m.down, m.stretch - 1) for m in known))
+    )  # heads are even
     ids, by = [], []
     for side, ear in both.items():
         v, m = np.flatnonzero(ear), moves[side]
-        out = m.out if m is not None and m in known else 0.0
+        out = m.sure * m.out if m is not None and m in known else 0.0
         middle = (at[v, 1].min() + at[v, 1].max()) / 2
         ids.append(v)
-        by.append(np.stack([np.full(len(v), out), down + (stretch - 1) * (at[v, 1] - middle)], 1))
+        by.append(np.stack([np.full(len(v), out), down + grown * (at[v, 1] - middle)], 1))
     return np.concatenate(ids), np.concatenate(by)
 
 
