@@ -8,7 +8,7 @@ matte add rows, and conjugate gradients with that factor as preconditioner solve
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import scipy.sparse as sp
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 from scipy.spatial import cKDTree
 
-from avatar.build import anatomy, ear_fit, ears
+from avatar.build import anatomy, ear_fit
 from avatar.build.fit import Fit
 from avatar.build.kinematics import F64
 from avatar.build.landmarks import LANDMARK_WEIGHT
@@ -62,9 +62,7 @@ def refine(model: BodyModel, fit: Fit, landmarks: NDArray, alpha: NDArray, parts
     all_skin = _Within(a.skin & ~a.lower_arm & solver.member, inside, FARTHEST_PULL * fit.face_width)
     pulled: dict[int, NDArray] = {}
     if parts is not None:
-        both = np.logical_or(*ears.vertices(model).values())
-        head = replace(all_skin, candidates=all_skin.candidates & ~both)
-        shift, _ = _pull_in(solver, pixels, solver.solve(), pulled, [temples, head])
+        shift = solver.solve()
         at, by = ear_fit.shifts(model, pixels[:, :2] + shift, inside, inside & parts.bare, fit.face_width)
         pulled.update(zip(at.tolist(), shift[at] + by))
     shift, outside = _pull_in(solver, pixels, solver.solve(pulled), pulled, [temples, all_skin])
