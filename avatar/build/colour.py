@@ -15,7 +15,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from avatar.asset import Gaussians
-from avatar.build import anatomy, completion, contour, ears, eye_colours, grain, lids, mouth, scalp
+from avatar.build import anatomy, completion, contour, eye_colours, grain, lids, mouth, scalp
 from avatar.build.kinematics import F64
 from avatar.build.landmarks import LEFT_EYE, RIGHT_EYE
 from avatar.build.mesh import UnionMesh
@@ -86,8 +86,8 @@ def first_colours(
     collar = _clear_of_edges(model, o, mesh, seeds, np.flatnonzero(shown & on_body), colour)
     worn = np.where(shown, mesh.parts.at(seeds.pixel)[:, CLOTH], fields.share(corners.clip(0, n - 1), w)[:, CLOTH])
     outer = on_body & ~seeds.folded & ~inner & np.isin(part, [anatomy.SKIN, anatomy.SCALP])
-    far_ear, as_the_near = ears.mirrored(model, mesh, seeds, shown, colour - fill)
     _continue_what_is_seen(mesh, seeds, colour, colour - fill, shown, outer, worn)
+    far_ear, as_the_near = contour.far_ear(model, mesh, seeds, shown, colour - fill)
     colour[far_ear] = fill[far_ear] + as_the_near
     hairline = _about_the_hairline(model, mesh)[seeds.face] & ~inner
     _bare_the_temples(mesh, seeds, colour, shown, hairline)

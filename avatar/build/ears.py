@@ -1,17 +1,13 @@
-"""Ears that hair covers, and ears that the head's turn hides.
+"""Ears that hair covers.
 
 Hair that hangs before an ear, or from the head's far side down past where it must be, hides it wholly. Left in place a
 turn would bring it out through the hair, bare. So it is taken off, and the scalp goes on over its place (scalp.py).
-Of a head that is turned in the photo one ear is seen: the other is its mirror image.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
 from avatar.build import anatomy
 from avatar.build.kinematics import F64
@@ -19,10 +15,6 @@ from avatar.build.observe import Observation
 from avatar.build.parts import HAIR, Parts, hair_coloured
 from avatar.render import cpu
 from models.body import BodyModel
-
-if TYPE_CHECKING:
-    from avatar.build.mesh import UnionMesh
-    from avatar.build.seed import Seeds
 
 # The template's ears, in the side view: metres back from and up from the eyes.
 MIDDLE, HALF = (0.078, -0.025), (0.0245, 0.035)
@@ -37,9 +29,6 @@ LEAST, LEAST_BELOW = 0.05, 0.08  # of the face's width that has to be there, bes
 MOSTLY = 0.5  # share of what is there that is hair
 ROOM, ALONG = 2, 0.75  # heights of the ear with something beside them, and the share of those where that is hair
 HANGS = 0.5  # share of the neck's heights that have hair beside them
-NEAR, FAR = 0.4, 0.3  # shares of two ears that the photo shows, from which, and up to which, one mirrors the other
-MIRRORS = 0.003  # m of the template over which what was seen there fades
-POINTS = 6  # that a mirrored colour is the mean of
 
 
 def vertices(model: BodyModel) -> dict[str, NDArray[np.bool_]]:
@@ -99,25 +88,3 @@ def _hangs_beside(
     room = ear >= 0
     over = room.sum() >= ROOM and (ear[room] > MOSTLY).mean() >= ALONG
     return bool(over and (neck > MOSTLY).mean() >= HANGS)
-
-
-def mirrored(
-    model: BodyModel, mesh: UnionMesh, seeds: Seeds, shown: NDArray[np.bool_], off: F64
-) -> tuple[NDArray[np.int64], F64]:
-    """Hidden Gaussians (n,) of an ear that is turned away, and what (n, 3) they take of `off` (N, 3), by which the
-    photo differs from the fill, from the other ear's that are shown (N,)."""
-    corners = mesh.skin.faces[seeds.face]
-    on_body = corners.max(1) < mesh.body_vertices
-    corners = corners.clip(0, mesh.body_vertices - 1)
-    w = np.concatenate([1 - seeds.bary.sum(1, keepdims=True), seeds.bary], 1)
-    place = np.einsum("nk,nkc->nc", w, anatomy.of(model).from_the_eyes[corners])
-    on = {side: on_body & ear[corners].all(1) for side, ear in vertices(model).items()}
-    seen = {side: float(shown[ear].mean()) if ear.any() else 1.0 for side, ear in on.items()}
-    near, far = ("left", "right") if seen["left"] > seen["right"] else ("right", "left")
-    at, known = np.flatnonzero(on[far] & ~shown), np.flatnonzero(on[near] & shown)
-    if seen[near] < NEAR or seen[far] > FAR or len(known) < POINTS:
-        return np.zeros(0, np.int64), np.zeros((0, 3))
-    away, k = cKDTree(place[known] * [-1, 1, 1]).query(place[at], POINTS)
-    weight = np.exp(-(((away - away[:, :1]) / (MIRRORS / 3)) ** 2))
-    mean = np.einsum("nk,nkc->nc", weight / weight.sum(1, keepdims=True), off[known][k])
-    return at, np.exp(-((away[:, :1] / MIRRORS) ** 2)) * mean

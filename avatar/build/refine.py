@@ -7,7 +7,6 @@ matte add rows, and conjugate gradients with that factor as preconditioner solve
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,16 +55,31 @@ def refine(model: BodyModel, fit: Fit, landmarks: NDArray, alpha: NDArray, parts
     solver = _Offsets(model, posed, _near_the_picture(model, pixels, fit))
     B = a.landmark_matrix()
     solver.add_landmarks(B, landmarks[:468] - (B @ pixels)[:, :2])
-    inside = alpha > MATTE
-    bare = inside if parts is None else inside & ~parts.hair
-    temples = _Within(a.temples & solver.member & _grazing(model, posed), bare, FARTHEST_HAIR * fit.face_width)
-    all_skin = _Within(a.skin & ~a.lower_arm & solver.member, inside, FARTHEST_PULL * fit.face_width)
+    shift = solver.solve()
+    outside = 0
     pulled: dict[int, NDArray] = {}
+    inside = alpha > MATTE
+    _, nearest = distance_transform_edt(~inside, return_indices=True)
+    candidates = a.skin & ~a.lower_arm & solver.member
+    bare = inside if parts is None else inside & ~parts.hair
+    _, nearest_bare = distance_transform_edt(~bare, return_indices=True)
+    contour = a.temples & solver.member & _grazing(model, posed)
     if parts is not None:
-        shift = solver.solve()
-        at, by = ear_fit.shifts(model, pixels[:, :2] + shift, inside, inside & parts.bare, fit.face_width)
-        pulled.update(zip(at.tolist(), shift[at] + by))
-    shift, outside = _pull_in(solver, pixels, solver.solve(pulled), pulled, [temples, all_skin])
+        ears, by = ear_fit.shifts(model, pixels[:, :2] + shift, inside, inside & parts.bare, fit.face_width)
+        if len(ears):
+            pulled.update(zip(ears.tolist(), shift[ears] + by))
+            shift = solver.solve(ears, shift[ears] + by)
+    for _ in range(PULL_ROUNDS):
+        at = pixels[:, :2] + shift
+        astray, target = stray(at, candidates, inside, nearest, FARTHEST_PULL * fit.face_width)
+        outside = len(astray)
+        over, edge = stray(at, contour, bare, nearest_bare, FARTHEST_HAIR * fit.face_width)
+        pulled.update(zip(over.tolist(), edge - pixels[over, :2]))
+        pulled.update(zip(astray.tolist(), target - pixels[astray, :2]))
+        if not pulled:
+            break
+        rows = np.array(list(pulled))
+        shift = solver.solve(rows, np.array([pulled[i] for i in rows]))
     world = _to_world(model, shift, pixels[:, 2], fit)
     world += _lids_over_eyeballs(model, posed + world)
     rotation = np.einsum("vk,vkab->vab", mesh.joint_weight, poser.transforms[mesh.joint_index][:, :, :, :3])
@@ -88,36 +102,6 @@ def _near_the_picture(model: BodyModel, pixels: F64, fit: Fit) -> NDArray[np.boo
     )
     a = anatomy.of(model)
     return (near | (a.head > 0.3)) & ~a.lower_arm
-
-
-@dataclass(frozen=True)
-class _Within:
-    """Vertices that belong inside a region of the picture."""
-
-    candidates: NDArray[np.bool_]  # (V,)
-    region: NDArray[np.bool_]  # (H, W)
-    farthest: float  # px
-
-    @functools.cached_property
-    def nearest(self) -> NDArray:
-        return np.asarray(distance_transform_edt(~self.region, return_indices=True)[1])
-
-
-def _pull_in(
-    solver: _Offsets, pixels: F64, shift: F64, pulled: dict[int, NDArray], surfaces: list[_Within]
-) -> tuple[F64, int]:
-    """shift (V, 2) px and how many vertices of the last surface still lie outside; pulled, by vertex, in place: what
-    was asked of it, the last surface's wish before the others'."""
-    outside = 0
-    for _ in range(PULL_ROUNDS):
-        for s in surfaces:
-            out, target = stray(pixels[:, :2] + shift, s.candidates, s.region, s.nearest, s.farthest)
-            pulled.update(zip(out.tolist(), target - pixels[out, :2]))
-            outside = len(out)
-        if not pulled:
-            break
-        shift = solver.solve(pulled)
-    return shift, outside
 
 
 def stray(at, candidates, inside, nearest, farthest):  # type: ignore[no-untyped-def]
@@ -195,10 +179,9 @@ class _Offsets:
         )
         self.shift = self.factor.solve(self.right)
 
-    def solve(self, pulled: dict[int, NDArray] | None = None) -> F64:
-        """(V, 2) px; vertices are further pulled to where they are told to go, (2,) px each."""
-        if pulled:
-            rows, target = np.array(list(pulled)), np.array(list(pulled.values()))
+    def solve(self, rows: NDArray | None = None, target: F64 | None = None) -> F64:
+        """(V, 2) px; rows (vertices) are further pulled towards target (n, 2) px."""
+        if rows is not None and target is not None:
             extra = np.zeros(len(self.ids))
             extra[self.local[rows]] = PULL
             right = self.right.copy()

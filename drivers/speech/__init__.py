@@ -5,6 +5,6 @@ driver joins them.
 """
 
 from drivers.speech.audio import AudioError, load, resample
-from drivers.speech.driver import AudioToFace, Settings, SpeechDriver, create, track
+from drivers.speech.driver import AudioToFace, Relievable, Settings, SpeechDriver, create, track
 
-__all__ = ["AudioError", "AudioToFace", "Settings", "SpeechDriver", "create", "load", "resample", "track"]
+__all__ = ["AudioError", "AudioToFace", "Relievable", "Settings", "SpeechDriver", "create", "load", "resample", "track"]

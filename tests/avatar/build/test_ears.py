@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from avatar.build import anatomy, ears, scalp
+from avatar.build import anatomy, contour, ears, scalp
 from avatar.build.parts import HAIR, SKIN
 from avatar.render import cpu
 from avatar.render.contract import Camera
@@ -108,7 +108,7 @@ def test_an_ear_that_is_turned_away_mirrors_the_other(left: float, right: float,
     mesh = SimpleNamespace(skin=SimpleNamespace(faces=model.faces), body_vertices=len(model.v_template))
     seeds = SimpleNamespace(face=face, bary=bary)
     off = np.where(shown[:, None], relief, np.nan)  # nothing is known of what the photo does not show
-    at, mirror = ears.mirrored(model, mesh, seeds, shown, off)  # type: ignore[arg-type]
+    at, mirror = contour.far_ear(model, mesh, seeds, shown, off)  # type: ignore[arg-type]
     assert np.array_equal(at, np.flatnonzero(~shown & (np.arange(6000) >= 3000)) if taken else [])
     if taken:
         assert np.abs(mirror - relief[at]).mean() < 0.15 * np.abs(relief[at]).mean()
