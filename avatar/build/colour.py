@@ -29,7 +29,7 @@ from models.matting import push_pull
 from models.motion import LEFT_EYE as LEFT_EYE_JOINT
 from models.motion import RIGHT_EYE as RIGHT_EYE_JOINT
 
-RIDGE_SEEN, RIDGE_UNDERLAY, RIDGE_HIDDEN, RIDGE_FRINGE = 0.02, 0.1, 1.0, 80.0  # towards the first colour
+RIDGE_SEEN, RIDGE_UNDERLAY, RIDGE_HIDDEN, RIDGE_FRINGE = 0.007, 0.1, 1.0, 80.0  # towards the first colour
 THROUGH = 0.03  # of a moving arm's matte from which what lies below it is mixed with it
 DOUBT_BELOW = 0.15
 RIDGE_DOUBTED = 0.4  # where the photo shows the Gaussian's neighbour
@@ -257,6 +257,7 @@ def solve(o: Observation, mesh: UnionMesh, gaussians: Gaussians, seeds: Seeds, d
     crowd = np.maximum(1 / seeds.step, 1.0) ** CROWDED  # more Gaussians than pixels: the photo says ever less of each
     ridge = np.where(seeds.seen, RIDGE_SEEN * crowd, np.where(seeds.drawn, RIDGE_UNDERLAY, RIDGE_HIDDEN))
     ridge = np.maximum(ridge, np.where(seeds.folded, RIDGE_HIDDEN, RIDGE_DOUBTED * doubt))
+    ridge[contour.turned_away(o, mesh, seeds)[0]] = RIDGE_HIDDEN
     on_surface = (mesh.part[seeds.face] == anatomy.SKIN) | (mesh.part[seeds.face] == anatomy.SCALP)
     ridge = ridge * np.where(on_surface, 1 + RIDGE_OUTLINE * grain.at_edge(o, seeds.pixel), 1)
     soft = 1 - np.minimum(seeds.opacity, np.where(seeds.seen, sample(o.alpha[..., None], seeds.pixel)[:, 0], 1))
