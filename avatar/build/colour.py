@@ -29,7 +29,7 @@ from models.matting import push_pull
 from models.motion import LEFT_EYE as LEFT_EYE_JOINT
 from models.motion import RIGHT_EYE as RIGHT_EYE_JOINT
 
-RIDGE_SEEN, RIDGE_UNDERLAY, RIDGE_HIDDEN, RIDGE_FRINGE = 0.007, 0.1, 1.0, 80.0  # towards the first colour
+RIDGE_SEEN, RIDGE_UNDERLAY, RIDGE_HIDDEN, RIDGE_FRINGE = 0.02, 0.1, 1.0, 80.0  # towards the first colour
 THROUGH = 0.03  # of a moving arm's matte from which what lies below it is mixed with it
 DOUBT_BELOW = 0.15
 RIDGE_DOUBTED = 0.4  # where the photo shows the Gaussian's neighbour
@@ -86,7 +86,7 @@ def first_colours(
     collar = _clear_of_edges(model, o, mesh, seeds, np.flatnonzero(shown & on_body), colour)
     worn = np.where(shown, mesh.parts.at(seeds.pixel)[:, CLOTH], fields.share(corners.clip(0, n - 1), w)[:, CLOTH])
     outer = on_body & ~seeds.folded & ~inner & np.isin(part, [anatomy.SKIN, anatomy.SCALP])
-    _continue_what_is_seen(o, mesh, seeds, colour, fill, shown, outer, worn)
+    _continue_what_is_seen(mesh, seeds, colour, colour - fill, shown, outer, worn)
     far_ear, as_the_near = contour.far_ear(model, mesh, seeds, shown, colour - fill)
     colour[far_ear] = fill[far_ear] + as_the_near
     hairline = _about_the_hairline(model, mesh)[seeds.face] & ~inner
@@ -120,25 +120,13 @@ def _clear_of_edges(
 
 
 def _continue_what_is_seen(
-    o: Observation,
-    mesh: UnionMesh,
-    seeds: Seeds,
-    colour: F64,
-    fill: F64,
-    shown: NDArray[np.bool_],
-    outer: NDArray[np.bool_],
-    worn: F64,
+    mesh: UnionMesh, seeds: Seeds, colour: F64, off: F64, shown: NDArray[np.bool_], outer: NDArray[np.bool_], worn: F64
 ) -> None:
-    """Hidden spots of the outer (N,) body begin in the colours of what is seen beside them; colour (N, 3), the fill's
-    (N, 3) where nothing is shown (N,), in place. worn (N,): how much is cloth."""
-    turned, clear = contour.turned_away(o, mesh, seeds)
-    turned &= outer
-    hidden, skin = (~shown | turned) & outer, outer & (mesh.part[seeds.face] == anatomy.SKIN)  # hair: see grain.py
-    plain = shown & ~turned & clear & skin & (np.abs(worn - 0.5) > 0.5 - MIXED)
-    photo, off = colour[turned], colour - fill
-    colour[turned] = fill[turned]
+    """Hidden spots of the outer (N,) body begin in the colours of what is seen beside them; colour (N, 3) in place. off
+    (N, 3): by how much the colours so far differ from the fill; worn (N,): how much is cloth."""
+    hidden, skin = ~shown & outer, outer & (mesh.part[seeds.face] == anatomy.SKIN)  # hair has its own (grain.py)
+    plain = shown & skin & (np.abs(worn - 0.5) > 0.5 - MIXED)
     colour[hidden & skin] += contour.off_at_the_contour(mesh, seeds, hidden & skin, plain, off, worn)
-    colour[turned] += contour.next_to(mesh, seeds, turned, seeds.seen & skin) * (photo - colour[turned])
     colour[hidden] = contour.beside_hair(mesh, seeds, hidden, colour)
 
 
@@ -257,7 +245,6 @@ def solve(o: Observation, mesh: UnionMesh, gaussians: Gaussians, seeds: Seeds, d
     crowd = np.maximum(1 / seeds.step, 1.0) ** CROWDED  # more Gaussians than pixels: the photo says ever less of each
     ridge = np.where(seeds.seen, RIDGE_SEEN * crowd, np.where(seeds.drawn, RIDGE_UNDERLAY, RIDGE_HIDDEN))
     ridge = np.maximum(ridge, np.where(seeds.folded, RIDGE_HIDDEN, RIDGE_DOUBTED * doubt))
-    ridge[contour.turned_away(o, mesh, seeds)[0]] = RIDGE_HIDDEN
     on_surface = (mesh.part[seeds.face] == anatomy.SKIN) | (mesh.part[seeds.face] == anatomy.SCALP)
     ridge = ridge * np.where(on_surface, 1 + RIDGE_OUTLINE * grain.at_edge(o, seeds.pixel), 1)
     soft = 1 - np.minimum(seeds.opacity, np.where(seeds.seen, sample(o.alpha[..., None], seeds.pixel)[:, 0], 1))

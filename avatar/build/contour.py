@@ -7,7 +7,6 @@ An ear that the photo's turn hides is the other one's mirror image.
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
@@ -15,19 +14,14 @@ from scipy.spatial import cKDTree
 from avatar.build import anatomy, ears
 from avatar.build.kinematics import F64
 from avatar.build.mesh import UnionMesh
-from avatar.build.observe import Observation, unit
 from avatar.build.parts import HAIR
 from avatar.build.seed import Seeds
-from avatar.render import cpu
 from models.body import BodyModel
 
 REACH, REACH_OF_HAIR = 0.016, 0.012  # m over which the colours beside fade
 EVEN = 0.003  # m over which they are evened out
 POINTS = 24  # that they are taken from
 FACING = 0.016  # m by which surfaces that face apart by 1 rad count as farther from each other
-TURNS = 0.3  # |cosine| to the view under which skin turns away
-CLEAR = 3.0  # px of a face 140 px wide from where it does, or ends
-NEXT = 0.002  # m about a lattice's spot in which what lies between two looks as they do
 WORN = 0.1  # m by which cloth and what is bare do
 NEAR, FAR = 0.4, 0.3  # shares of two ears that the photo shows, from which, and up to which, one mirrors the other
 MIRRORS, MIRRORS_EVEN, MIRRORS_POINTS = 0.003, 0.001, 6  # of a mirrored ear's colours: as the first three, m
@@ -47,32 +41,6 @@ def off_at_the_contour(
     place = np.concatenate([places(mesh, seeds), normal, WORN * cloth[:, None]], 1)
     share, mean = _nearest(place[hidden], place[shown], off[shown], REACH)
     return share * mean
-
-
-def turned_away(o: Observation, mesh: UnionMesh, seeds: Seeds) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """(N,) hidden Gaussians on skin that turns away from the camera, though the photo shows the place: its pixels are
-    as much of what lies behind; and (N,) those whose pixel is clear of such places."""
-    points = o.camera.camera_from_world(mesh.posed)
-    faces = mesh.skin.faces
-    tri = points[faces]
-    normal = np.cross(tri[:, 1] - tri[:, 0], tri[:, 2] - tri[:, 0])
-    size = np.linalg.norm(normal, axis=1) * np.linalg.norm(tri[:, 0], axis=1) + 1e-15
-    facing = (mesh.part == anatomy.SKIN) & (np.abs((normal * tri[:, 0]).sum(1)) > TURNS * size)
-    H, W = o.alpha.shape
-    _, ids = cpu.zbuffer(o.camera.project(mesh.posed), faces, W, H)
-    plain = (ids >= 0) & facing[ids]
-    from_edge = cv2.distanceTransform(np.pad(plain, 1, mode="edge").astype(np.uint8), cv2.DIST_L2, 5)[1:-1, 1:-1]
-    q = np.floor(seeds.pixel).astype(int).clip(0, [W - 1, H - 1])
-    clear = from_edge[q[:, 1], q[:, 0]] > CLEAR * unit(o)
-    turned = ~seeds.seen & seeds.drawn & (mesh.part[seeds.face] == anatomy.SKIN) & ~clear
-    return turned, clear
-
-
-def next_to(mesh: UnionMesh, seeds: Seeds, at: NDArray[np.bool_], known: NDArray[np.bool_]) -> F64:
-    """(n, 1) 1 where Gaussians `at` (N,) lie on the nearest of the known (N,), less the farther they are."""
-    place = places(mesh, seeds)
-    distance, _ = cKDTree(place[known]).query(place[at], distance_upper_bound=3 * NEXT)
-    return np.asarray(np.exp(-((distance[:, None] / NEXT) ** 2)))
 
 
 def beside_hair(mesh: UnionMesh, seeds: Seeds, hidden: NDArray[np.bool_], colour: F64) -> F64:

@@ -20,7 +20,7 @@ from avatar.build.seed import Seeds
 F32 = NDArray[np.float32]
 
 EDGE = 3.0  # px of a face 140 px wide along the matte's edge whose colours are not the person's alone
-COARSE = 2.5  # px, sigma of what counts as coarse: wider light and shade would lie behind the outline as patches
+COARSE = 5.0  # px, sigma of what counts as coarse
 LEAST_RUN = 8.0  # px of hair along a ray that are needed
 CONTRAST = 1.5  # of the fine structure, against the averaging of overlapping Gaussians
 STRONGEST = 2.0  # usual deviations of its brightness that it may have: gleams and partings are where they are alone

@@ -254,8 +254,6 @@ def _hidden(model, o, mesh, folded, wide, points, depth, spacing, random) -> _Sc
     limit = np.where((folded & ~cavity) | teeth, FOLDED_STEP, np.where(around, AROUND_STEP, np.inf))
     step = np.minimum(np.maximum(step, _coarsest_needed(mesh.part[candidates], cavity)), limit)
     room, scale = _room(o), o.camera.focal / points[: mesh.body_vertices, 2].mean()
-    sigma = np.where(mesh.part[candidates] == anatomy.SCALP, HAIR_SIGMA, HIDDEN_SIGMA)
-    step = step * _fits(room, _pixels(o.camera, tri.mean(1)), REACH * sigma * step * scale)  # small spots, more of them
     area = np.linalg.norm(np.cross(wide[:, 1] - wide[:, 0], wide[:, 2] - wide[:, 0]), axis=1) / 2
     count = np.floor(area / (step**2 * 0.866) + np.random.default_rng(random).random(len(area))).astype(int)
     at = np.repeat(np.arange(len(candidates)), count)
@@ -264,8 +262,7 @@ def _hidden(model, o, mesh, folded, wide, points, depth, spacing, random) -> _Sc
     r = np.where(r.sum(1, keepdims=True) > 1, 1 - r, r)
     X = tri[at, 0] + r[:, :1] * (tri[at, 1] - tri[at, 0]) + r[:, 1:] * (tri[at, 2] - tri[at, 0])
     camera = o.camera
-    pixel = _pixels(camera, X)
-    sigma = sigma[at]
+    pixel = np.stack([camera.focal * X[:, 0] / X[:, 2] + camera.cx, camera.focal * X[:, 1] / X[:, 2] + camera.cy], 1)
     inside = ((pixel > 0) & (pixel < [camera.width, camera.height])).all(1)
     q = np.floor(pixel).astype(int).clip(0, [camera.width - 1, camera.height - 1])
     eye = np.isin(mesh.part[candidates[at]], [anatomy.LEFT_EYE, anatomy.RIGHT_EYE])
@@ -279,6 +276,7 @@ def _hidden(model, o, mesh, folded, wide, points, depth, spacing, random) -> _Sc
     for k, s in enumerate(mesh.sheets):
         behind[own == k] &= s.alpha[q[own == k, 1], q[own == k, 0]] > SOFT
     keep = ~seen | (cosine < GRAZING) & (mesh.part[candidates[at]] != anatomy.SHELL)
+    sigma = np.where(mesh.part[candidates] == anatomy.SCALP, HAIR_SIGMA, HIDDEN_SIGMA)[at]
     beyond = np.maximum(-pixel, pixel - [camera.width, camera.height]).max(1)
     clear = beyond > sigma * step[at] * CUTOFF**0.5 * camera.focal / X[:, 2]  # too far beside the picture to be in it
     keep &= clear | (o.alpha[q[:, 1], q[:, 0]] >= np.where(shell & inside, CERTAIN, SOFT))
@@ -287,21 +285,9 @@ def _hidden(model, o, mesh, folded, wide, points, depth, spacing, random) -> _Sc
     E = np.stack([wide[at, 1] - wide[at, 0], wide[at, 2] - wide[at, 0]], 2)
     _, R = np.linalg.qr(E)
     size = sigma * step[at]
-    size = size * _fits(room, pixel, REACH * size * scale)
+    size = size * np.clip(room[q[keep, 1], q[keep, 0]] / (REACH * size * scale), SHRUNK, 1)
     shape = np.linalg.inv(R + 1e-9 * np.eye(2)) * size[:, None, None]
     return _Scatter(candidates[at], r, shape, pixel, X[:, 2])
-
-
-def _pixels(camera: Camera, X: F64) -> F64:
-    """(n, 2) where camera points (n, 3) lie in the picture."""
-    return np.stack([camera.focal * X[:, 0] / X[:, 2] + camera.cx, camera.focal * X[:, 1] / X[:, 2] + camera.cy], 1)
-
-
-def _fits(room: F32, pixel: F64, reach: F64) -> F64:
-    """(n,) the share of its reach (n,) px, SHRUNK at least, to which a spot must shrink to stay off the outline."""
-    H, W = room.shape
-    q = np.floor(pixel).astype(int).clip(0, [W - 1, H - 1])
-    return np.clip(room[q[:, 1], q[:, 0]] / reach, SHRUNK, 1)
 
 
 def _room(o: Observation) -> F32:

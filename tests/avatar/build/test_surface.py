@@ -258,53 +258,6 @@ def test_what_is_hidden_begins_in_the_contours_colours() -> None:
     assert (given(np.where(shown, 0.0, 1.0)) < 0.01).all()  # skin tells nothing of a collar
 
 
-def test_skin_that_turns_away_takes_no_stain_from_what_lies_behind() -> None:
-    """An ear, or hair, behind the cheek's outline was a dark blob on the cheek at 25 degrees."""
-    ball, faces = _ball(0.08)
-    camera = Camera(600.0, 120.0, 120.0, 240, 240)
-    mesh = SimpleNamespace(
-        posed=ball - [0, 0, 0.8],
-        skin=SimpleNamespace(faces=faces),
-        part=np.zeros(len(faces), np.uint8),
-        parts=SimpleNamespace(at=lambda pixels: np.zeros((len(pixels), 3))),
-    )
-    middle = mesh.posed[faces].mean(1)
-    pixel = camera.project(middle)[:, :2]
-    from_middle = np.linalg.norm(pixel - 120, axis=1)
-    front, radius = middle[:, 2] > -0.8, 60.0
-    seen = front & (from_middle < radius - 12)
-    drawn = front & (from_middle < radius - 1)
-    stained = front & (from_middle > radius - 4)
-    none = np.zeros(len(faces), bool)
-    seeds = seed.Seeds(
-        np.arange(len(faces)), np.full((len(faces), 2), 1 / 3), np.tile(np.eye(2), (len(faces), 1, 1)),
-        np.ones(len(faces)), np.zeros(len(faces), np.uint8), pixel, seen, np.ones(len(faces)), drawn, none,
-    )  # fmt: skip
-    alpha = (np.hypot(*(np.mgrid[:240, :240] + 0.5 - 120)) < radius).astype(np.float32)
-    o = SimpleNamespace(camera=camera, alpha=alpha, face_width=140.0)
-    turned, clear = contour.turned_away(o, mesh, seeds)  # type: ignore[arg-type]
-    assert turned[stained & drawn].all() and not turned[seen].any() and not turned[~drawn].any()
-    assert clear[front & (from_middle < radius - 12)].all() and not clear[stained].any()
-    first = np.where(stained, 0.1, np.where(drawn | seen, 0.7, 0.5))[:, None] * np.ones(3)
-    fill, outer, bare = np.full_like(first, 0.5), ~none, np.zeros(len(faces))
-    shown = seen | drawn
-    colour._continue_what_is_seen(o, mesh, seeds, first, fill, shown, outer, bare)  # type: ignore[arg-type]
-    assert first[stained & drawn].min() > 0.55 and np.allclose(first[seen], 0.7)
-
-
-def _ball(radius: float, rows: int = 90) -> tuple[np.ndarray, np.ndarray]:
-    """Vertices (V, 3) m and triangles, facing out, without its poles."""
-    t, p = np.linspace(0.05, np.pi - 0.05, rows), np.arange(2 * rows) / rows * np.pi
-    points = np.stack(
-        [np.sin(t)[:, None] * np.cos(p), np.cos(t)[:, None] * np.ones(len(p)), np.sin(t)[:, None] * np.sin(p)], 2
-    )
-    i = np.arange(rows * len(p)).reshape(rows, len(p))
-    a, b, c, d = i[:-1], i[1:], np.roll(i, -1, 1)[:-1], np.roll(i, -1, 1)[1:]
-    return radius * points.reshape(-1, 3), np.concatenate(
-        [np.stack(x, -1).reshape(-1, 3) for x in ((a, c, b), (b, c, d))]
-    )
-
-
 def test_a_neck_keeps_the_collar_that_covers_it(person: Person) -> None:
     """Taken for a jaw, its upper edge was ragged: half of it had the photo's colours, half the skin's."""
     model, faces = person.model, person.model.faces
@@ -340,26 +293,6 @@ def test_what_a_turn_uncovers_behind_the_temple_is_hair(built: Built, person: Pe
         painted = np.where(on[:, None], np.array([1, 0, 0]), np.array([0, 0, 0])).astype(np.float32)
         drawn = check.draw(check.replace(a, gaussians=check.replace(a.gaussians, colour=painted)), state)
         assert (drawn[..., 0] > 0.5).sum() > 0.004 * (drawn[..., 3] > 0.5).sum()
-
-
-def test_hair_behind_the_outline_covers_as_much_as_elsewhere(built: Built, person: Person) -> None:
-    """Its spots are small, not to draw over the outline; with no more of them, light specks shone through a turn."""
-    a, o = built.avatar, person.o
-    g, v = a.gaussians, Rig(a).vertices(a.photo).astype(np.float64)
-    tri = v[a.mesh.faces]
-    area = np.linalg.norm(np.cross(tri[:, 1] - tri[:, 0], tri[:, 2] - tri[:, 0]), axis=1)
-    hidden = g.confidence < 3
-    spots = np.abs(np.linalg.det(g.shape.astype(np.float64))) * area[g.face]
-    covered = np.bincount(g.face[hidden], spots[hidden], len(area))
-    on = (a.part == anatomy.SCALP) & (np.bincount(g.face[~hidden], minlength=len(area)) == 0)
-    room, q = seed._room(o), np.floor(o.camera.project(tri.mean(1))[:, :2]).astype(int)
-    H, W = room.shape
-    on &= ((q >= 0) & (q < [W, H])).all(1)
-    q = q.clip(0, [W - 1, H - 1])
-    away = room[q[:, 1], q[:, 0]]
-    near, far = on & (away > 0) & (away <= 1), on & (away > 5)
-    assert near.sum() > 100 and far.sum() > 100
-    assert covered[near].sum() / area[near].sum() > 0.85 * covered[far].sum() / area[far].sum()
 
 
 def test_a_jaw_takes_its_colours_clear_of_the_collar(person: Person) -> None:
